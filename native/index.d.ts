@@ -1,0 +1,221 @@
+/**
+ * libbpf and netlink for Node. One class per libbpf noun, one method per libbpf call; no policy, no retries.
+ *
+ * Every failure of the kernel or of libbpf is an `Error` with `code` ('EEXIST'), `errno` (positive) and `syscall`
+ * ('bpf_map_update_elem'); a failed load also carries `log`, the last 20 lines of the verifier's output. Wrong
+ * arguments are `TypeError` (type) or `RangeError` (length, value). Methods that may wait for an RCU grace period, or
+ * run long, return a promise and work on a thread of libuv's pool; all others take well under 1 ms. `close()` may be
+ * called twice; any other call after it throws `code: 'EBADF'`.
+ */
+
+export type Bytes = Uint8Array
+
+/** The BPF object that is embedded in the addon (a copy of the ELF file's bytes). */
+export declare const embeddedObject: Bytes
+
+/** Possible CPUs: how many values a lookup in a per-CPU map returns. */
+export declare const possibleCpus: number
+
+export interface MapInfo {
+  readonly name: string
+  readonly type: number
+  readonly keySize: number
+  readonly valueSize: number
+  readonly maxEntries: number
+  readonly flags: number
+  readonly id: number
+}
+
+export interface ProgramInfo {
+  readonly name: string
+  readonly type: number
+  readonly id: number
+  /** The kernel's hash of the program's instructions, 16 hex digits. */
+  readonly tag: string
+  /** Bytes of translated and of JITed code. */
+  readonly xlatedSize: number
+  readonly jitedSize: number
+  readonly verifiedInstructions: number
+}
+
+/** An ELF object: opened (parsed), changed, then loaded. */
+export declare class BpfObject {
+  /** Parses an ELF object. @throws code EINVAL and the like when it is none. */
+  constructor(elf: Bytes)
+  readonly mapNames: readonly string[]
+  readonly programNames: readonly string[]
+  /** Before load: the size of a map. */
+  setMaxEntries(map: string, entries: number): void
+  /** Before load: use this map instead of creating one. Key, value and type must agree. */
+  reuseMap(map: string, present: BpfMap): void
+  /** Before load: reads and writes the initial value of a global data section, such as '.rodata'. */
+  initialValue(section: string): Uint8Array
+  setInitialValue(section: string, bytes: Bytes): void
+  /** Before load: leave a program out. */
+  setAutoload(program: string, load: boolean): void
+  /** Creates the maps and verifies the programs, on a worker thread. */
+  load(): Promise<void>
+  /** After load. The map or program stays open when the object is closed. */
+  map(name: string): BpfMap
+  program(name: string): BpfProgram
+  close(): void
+}
+
+export declare class BpfMap {
+  /** Opens a pinned map. */
+  static openPinned(path: string): BpfMap
+  readonly info: MapInfo
+  /** Bytes of one value as `lookup` returns it: for a per-CPU map roundUp(valueSize, 8) * possibleCpus. */
+  readonly lookupSize: number
+  /** @throws code ENOENT */
+  lookup(key: Bytes): Uint8Array
+  /** flags: 0 BPF_ANY, 1 BPF_NOEXIST, 2 BPF_EXIST */
+  update(key: Bytes, value: Bytes, flags?: number): void
+  delete(key: Bytes): void
+  /** The key after `key`, or the first; null at the end. */
+  nextKey(key?: Bytes): Uint8Array | null
+  /** All entries, by batches (BPF_MAP_LOOKUP_BATCH): keys and values one after the other. Off the event loop. */
+  lookupBatch(): Promise<{ readonly count: number; readonly keys: Uint8Array; readonly values: Uint8Array }>
+  /** `count` keys and values one after the other. Off the event loop; the arrays must not change meanwhile. */
+  updateBatch(keys: Bytes, values: Bytes, flags?: number): Promise<void>
+  /**
+   * The memory of a BPF_F_MMAPABLE array, shared with the data plane: stride roundUp(valueSize, 8) bytes.
+   * Lives until it is garbage, also after `close()`.
+   */
+  mmap(): ArrayBuffer
+  pin(path: string): void
+  unpin(path: string): void
+  close(): void
+}
+
+export interface TestRunOptions {
+  /** The frame, from 14 bytes on. */
+  readonly data: Bytes
+  /** struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex; u32 each, host order. */
+  readonly context?: Bytes
+  /** How often to run; default 1. */
+  readonly repeat?: number
+  /** Really send the frames of XDP_TX, XDP_REDIRECT, XDP_PASS (BPF_F_TEST_XDP_LIVE_FRAMES). */
+  readonly liveFrames?: boolean
+  /** Frames a batch, with liveFrames. */
+  readonly batchSize?: number
+}
+
+export interface TestRunResult {
+  /** The program's return value: the XDP action. */
+  readonly returnValue: number
+  /** The frame afterwards; absent with liveFrames. */
+  readonly data?: Uint8Array
+  readonly context?: Uint8Array
+  /** Mean time of a run by the kernel's own clock. */
+  readonly durationNs: number
+  /** CPU time of the calling thread (CLOCK_THREAD_CPUTIME_ID) around the system call, for all repeats. */
+  readonly cpuNs: number
+}
+
+export declare class BpfProgram {
+  static openPinned(path: string): BpfProgram
+  readonly info: ProgramInfo
+  /** BPF_PROG_TEST_RUN. */
+  testRun(options: TestRunOptions): Promise<TestRunResult>
+  /**
+   * The same on the event loop's own thread, for tests and for `explain`, where thousands of frames are run one by
+   * one: the kernel may take some milliseconds for each call.
+   */
+  testRunSync(options: TestRunOptions): TestRunResult
+  pin(path: string): void
+  unpin(path: string): void
+  close(): void
+}
+
+export type XdpMode = 'native' | 'generic'
+
+/** An XDP link: detaches when its last reference (this, or a pin) goes. */
+export declare class XdpLink {
+  /** @throws code EBUSY when another XDP program is attached; EOPNOTSUPP when the driver has no native XDP. */
+  static attach(program: BpfProgram, ifindex: number, mode: XdpMode): Promise<XdpLink>
+  static openPinned(path: string): XdpLink
+  readonly info: { readonly id: number; readonly programId: number; readonly ifindex: number }
+  /** Replaces the program atomically; with `expected`, only if that one is there (EPERM otherwise). */
+  update(program: BpfProgram, expected?: BpfProgram): Promise<void>
+  /** Detaches now, though pins or other references remain. */
+  detach(): Promise<void>
+  pin(path: string): void
+  unpin(path: string): void
+  /** Closes the descriptor. Off the event loop: the last reference detaches, which waits for the kernel. */
+  close(): Promise<void>
+}
+
+/** The program attached to an interface, whoever did it; id 0: none. */
+export declare function queryXdp(ifindex: number): { readonly programId: number; readonly mode: XdpMode | null }
+
+export interface NetlinkLink {
+  readonly ifindex: number
+  readonly name: string
+  /** The lower device's ifindex (IFLA_LINK), of a VLAN for example; null when none, or when it is in another namespace. */
+  readonly lower: number | null
+  /** IFLA_INFO_KIND: 'veth', 'vlan', 'bridge' ... or null. */
+  readonly kind: string | null
+  readonly mac: Uint8Array | null
+  readonly mtu: number
+  /** IFF_* bits. */
+  readonly flags: number
+  /** ARPHRD_*: 1 Ethernet, 772 loopback. */
+  readonly type: number
+}
+
+export interface NetlinkAddress {
+  readonly ifindex: number
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array
+  readonly prefixLength: number
+}
+
+export interface NetlinkRoute {
+  /** 4 or 16 bytes; all zero and prefixLength 0: the default route. */
+  readonly destination: Uint8Array
+  readonly prefixLength: number
+  readonly table: number
+  /** RTN_*: 1 unicast, 2 local, 6 blackhole, 7 unreachable, 8 prohibit. */
+  readonly type: number
+  readonly priority: number
+  readonly nextHops: readonly { readonly ifindex: number; readonly gateway: Uint8Array | null; readonly weight: number }[]
+}
+
+export interface NetlinkNeighbour {
+  readonly ifindex: number
+  readonly address: Uint8Array
+  readonly mac: Uint8Array | null
+  /** NUD_* bits: 1 incomplete, 2 reachable, 4 stale, 8 delay, 16 probe, 32 failed, 64 noarp, 128 permanent. */
+  readonly state: number
+}
+
+export type NetlinkEvent =
+  | { readonly kind: 'link'; readonly change: 'new' | 'delete'; readonly link: NetlinkLink }
+  | { readonly kind: 'address'; readonly change: 'new' | 'delete'; readonly address: NetlinkAddress }
+  | { readonly kind: 'route'; readonly change: 'new' | 'delete'; readonly route: NetlinkRoute }
+  | { readonly kind: 'neighbour'; readonly change: 'new' | 'delete'; readonly neighbour: NetlinkNeighbour }
+  /** The socket's buffer overran (ENOBUFS): what was known must be read again. */
+  | { readonly kind: 'overrun' }
+
+/** A rtnetlink socket, of the network namespace that the process is in when it is opened. */
+export declare class Netlink {
+  constructor()
+  links(): Promise<NetlinkLink[]>
+  addresses(): Promise<NetlinkAddress[]>
+  routes(): Promise<NetlinkRoute[]>
+  neighbours(): Promise<NetlinkNeighbour[]>
+  /**
+   * The kernel's own choice of route for a destination (RTM_GETROUTE), its one next hop filled in.
+   * @throws code ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL for unreachable, prohibit, blackhole routes.
+   */
+  routeTo(address: Bytes): Promise<NetlinkRoute>
+  /** Asks the kernel to resolve a neighbour now (RTM_NEWNEIGH with NTF_USE); the answer comes as an event. */
+  resolve(ifindex: number, address: Bytes): Promise<void>
+  /** Calls back with all that came together; links, addresses, routes, neighbours of both families. */
+  subscribe(onEvents: (events: readonly NetlinkEvent[]) => void): void
+  close(): void
+}
+
+/** The peer of a connected unix socket (SO_PEERCRED). `fd` is the socket's descriptor. */
+export declare function peerCredentials(fd: number): { readonly pid: number; readonly uid: number; readonly gid: number }

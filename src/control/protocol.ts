@@ -1,0 +1,182 @@
+/**
+ * The messages of the control socket (DESIGN: a plain sequence of msgpack values, no prefix).
+ *
+ *   request   { id, method, params }
+ *   answer    { id, result } or { id, error: { code, message, hint } }
+ *   push      { event, data }, after a `subscribe`
+ */
+import { z } from 'zod'
+import type { AdminState, HealthState } from '../model.js'
+
+/** A request longer than this closes the connection. */
+export const MAX_REQUEST_BYTES = 1024 * 1024
+
+const label = z.string().min(1).max(80)
+const weight = z.int().min(0).max(1000)
+const mac = z.string().max(17)
+const address = z.string().min(2).max(45)
+const port = z.int().min(1).max(65535)
+const none = z.strictObject({}).default({})
+const configText = z.strictObject({ config: z.string().optional() }).default({})
+
+/** The parameters of each method. Everything that arrives is checked against these. */
+export const requestParams = {
+  status: none,
+  'service.list': none,
+  'service.show': z.strictObject({ service: label }),
+  'backend.list': z.strictObject({ service: label.optional() }).default({}),
+  'backend.show': z.strictObject({ service: label, backend: label }),
+  'backend.add': z.strictObject({
+    service: label,
+    backend: label,
+    address,
+    port: port.optional(),
+    weight: weight.optional(),
+    mac: mac.optional(),
+  }),
+  'backend.set': z.strictObject({ service: label, backend: label, weight: weight.optional(), mac: mac.nullable().optional() }),
+  'backend.remove': z.strictObject({ service: label, backend: label }),
+  'ring.show': z.strictObject({
+    service: label,
+    /** Adds `owners`. */
+    slots: z.boolean().optional(),
+    /** Backends supposed to be down. */
+    down: z.array(label).optional(),
+  }),
+  /** `config`: the text of a configuration file; absent: the daemon reads its own file again. */
+  check: configText,
+  diff: configText,
+  apply: configText,
+  /** From here on the connection gets `event` pushes. */
+  subscribe: none,
+} as const
+
+export type Method = keyof typeof requestParams
+export type Params<M extends Method> = z.input<(typeof requestParams)[M]>
+export type CheckedParams<M extends Method> = z.output<(typeof requestParams)[M]>
+
+export interface Count {
+  /** 64-bit counters are decimal strings. */
+  readonly packets: string
+  readonly bytes: string
+}
+
+export interface BackendRow extends Count {
+  readonly service: string
+  readonly backend: string
+  readonly address: string
+  readonly port: number
+  readonly weight: number
+  readonly state: AdminState
+  readonly health: HealthState
+  /** Slots of the ring that it owns now. */
+  readonly slots: number
+  /** Live tracked flows; null where none are tracked. */
+  readonly flows: number | null
+  /** TCP SYNs. */
+  readonly newFlows: string
+  readonly nextHop: { readonly interface: string; readonly mac: string } | null
+  /** Why it gets no packets: its last failed check, its unresolved next hop; else null. */
+  readonly reason: string | null
+}
+
+export interface ServiceRow extends Count {
+  readonly service: string
+  readonly vip: string
+  readonly port: number
+  readonly protocol: string
+  readonly forward: string
+  readonly scheduler: string
+  readonly ringSize: number
+  readonly noBackend: string
+  /** Equal on every node with the same configuration and the same backends up. */
+  readonly digest: string
+  readonly backends: readonly BackendRow[]
+}
+
+export interface Status {
+  /** Attached, and every health check has a result. */
+  readonly ready: boolean
+  readonly pid: number
+  readonly version: string
+  readonly instance: string
+  readonly startedAt: string
+  readonly config: { readonly path: string; readonly appliedAt: string; readonly error: string | null }
+  readonly interfaces: readonly { readonly name: string; readonly mode: 'native' | 'generic' | null; readonly reason: string | null }[]
+  readonly program: { readonly tag: string }
+  readonly verdicts: Readonly<Record<string, Count>>
+  readonly services: readonly ServiceRow[]
+}
+
+export interface RingView {
+  readonly service: string
+  readonly size: number
+  readonly digest: string
+  /** `expected` and `actual` are shares of the ring, 0..1. */
+  readonly backends: readonly { readonly backend: string; readonly slots: number; readonly expected: number; readonly actual: number }[]
+  /** With `slots`: the owner's name of each slot, null where there is none. */
+  readonly owners?: readonly (string | null)[]
+}
+
+/** One difference between the configuration and what runs. */
+export interface Change {
+  readonly action: 'add' | 'remove' | 'change'
+  readonly kind: 'service' | 'backend' | 'interface' | 'setting'
+  /** "web", "web/b2", "eth0" ... */
+  readonly name: string
+  /** In words: "weight 1 -> 5". */
+  readonly detail: string
+}
+
+export interface Results {
+  status: Status
+  'service.list': readonly ServiceRow[]
+  'service.show': ServiceRow
+  'backend.list': readonly BackendRow[]
+  'backend.show': BackendRow
+  'backend.add': BackendRow
+  'backend.set': BackendRow
+  'backend.remove': { readonly service: string; readonly backend: string }
+  'ring.show': RingView
+  check: { readonly ok: true; readonly warnings: readonly string[] }
+  diff: { readonly changes: readonly Change[]; readonly warnings: readonly string[] }
+  apply: { readonly changes: readonly Change[]; readonly warnings: readonly string[] }
+  subscribe: { readonly subscribed: true }
+}
+
+/** What `subscribe` pushes: `event` is `${Event['kind']}`. */
+export type Event =
+  | { readonly kind: 'health'; readonly service: string; readonly backend: string; readonly health: HealthState; readonly reason: string | null }
+  | { readonly kind: 'change'; readonly changes: readonly Change[]; readonly by: string }
+  | { readonly kind: 'next-hop'; readonly service: string; readonly backend: string; readonly reason: string | null }
+  | { readonly kind: 'interface'; readonly name: string; readonly mode: string | null; readonly reason: string | null }
+
+export interface Peer {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** What answers the requests: the daemon, or a test. A thrown BalancerError becomes the answer's `error`. */
+export type Handlers = {
+  readonly [M in Method]: (params: CheckedParams<M>, peer: Peer) => Promise<Results[M]>
+}
+
+export interface ErrorBody {
+  readonly code: string
+  readonly message: string
+  readonly hint: string | null
+  /** For ERR_CONFIG_INVALID. */
+  readonly problems?: readonly ConfigProblem[]
+}
+
+/** One problem of a configuration file. */
+export interface ConfigProblem {
+  readonly line: number
+  readonly column: number
+  /** "services.web.backends[0].wieght" */
+  readonly path: string
+  readonly message: string
+  /** "did you mean weight?" */
+  readonly hint: string | null
+}
