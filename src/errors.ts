@@ -19,6 +19,7 @@ export const errorCodes = {
   ERR_TIMEOUT: 'what was waited for did not happen in time',
   ERR_USAGE: 'the command line is wrong',
   ERR_PACKET: 'a packet given to explain is no frame',
+  ERR_NOT_BUILT: 'the native addon, or a library that it needs, is missing',
   ERR_INTERNAL: 'a defect in Linimo',
 } as const
 
