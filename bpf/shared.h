@@ -9,23 +9,23 @@
 enum verdict {
 	CONTINUE = 0x00, /* the next stage decides; never the end */
 
-	PASS_NOT_IP = 0x01,	     /* not IPv4 or IPv6: ARP, a third VLAN tag, a wrong version */
-	PASS_NOT_A_SERVICE = 0x02,   /* the host's own traffic */
-	PASS_OTHER_HOST = 0x03,	     /* a service's, but not to this interface's MAC address */
-	PASS_FRAGMENT = 0x04,	     /* an IP fragment */
-	PASS_TRUNCATED = 0x05,	     /* cut before the service is known */
+	PASS_NOT_IP = 0x01,	       /* not IPv4 or IPv6: ARP, a third VLAN tag, a wrong version */
+	PASS_NOT_A_SERVICE = 0x02,     /* the host's own traffic */
+	PASS_OTHER_HOST = 0x03,	       /* a service's, but not to this interface's MAC address */
+	PASS_FRAGMENT = 0x04,	       /* an IP fragment */
+	PASS_TRUNCATED = 0x05,	       /* cut before the service is known */
 	PASS_EXTENSION_HEADERS = 0x06, /* more IPv6 extension headers than are followed, or a source route */
 
-	DROP_TRUNCATED = 0x10,	     /* a service's, but its L4 header is cut */
-	DROP_NO_BACKEND = 0x11,	     /* no backend alive, and the policy or the packet allows no answer */
-	DROP_NO_NEXT_HOP = 0x12,     /* the backend's next hop is not resolved */
-	DROP_REJECT_LIMITED = 0x13,  /* no backend alive, and the answer exceeds the rate limit */
+	DROP_TRUNCATED = 0x10,	    /* a service's, but its L4 header is cut */
+	DROP_NO_BACKEND = 0x11,	    /* no backend alive, and the policy or the packet allows no answer */
+	DROP_NO_NEXT_HOP = 0x12,    /* the backend's next hop is not resolved */
+	DROP_REJECT_LIMITED = 0x13, /* no backend alive, and the answer exceeds the rate limit */
 
-	TX_DR = 0x20,		     /* to the backend, by the interface it came in */
-	TX_REJECT_RST = 0x21,	     /* no backend alive: TCP reset to the client */
+	TX_DR = 0x20,		      /* to the backend, by the interface it came in */
+	TX_REJECT_RST = 0x21,	      /* no backend alive: TCP reset to the client */
 	TX_REJECT_UNREACHABLE = 0x22, /* no backend alive: ICMP port unreachable to the client */
 
-	REDIRECT_DR = 0x30,	     /* to the backend, by another interface */
+	REDIRECT_DR = 0x30, /* to the backend, by another interface */
 };
 
 enum forward_mode {
@@ -34,9 +34,9 @@ enum forward_mode {
 };
 
 enum service_state {
-	SERVICE_EMPTY = 0,  /* ends the probing */
+	SERVICE_EMPTY = 0, /* ends the probing */
 	SERVICE_USED = 1,
-	SERVICE_GONE = 2,   /* removed: probing goes on past it */
+	SERVICE_GONE = 2, /* removed: probing goes on past it */
 };
 
 enum service_flags {
@@ -56,32 +56,32 @@ enum slot_layout {
 
 /* A bucket of the service table: 64 bytes, one cache line. */
 struct service {
-	struct in6_addr addr;	/* the VIP; IPv4 as ::ffff:a.b.c.d */
-	__be16 port;		/* 0: every port */
-	__u8 protocol;		/* IPPROTO_TCP, IPPROTO_UDP */
-	__u8 state;		/* enum service_state; written last, with its whole aligned u64 */
-	__u8 flags;		/* enum service_flags */
+	struct in6_addr addr; /* the VIP; IPv4 as ::ffff:a.b.c.d */
+	__be16 port;	      /* 0: every port */
+	__u8 protocol;	      /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 state;	      /* enum service_state; written last, with its whole aligned u64 */
+	__u8 flags;	      /* enum service_flags */
 	__u8 pad[3];
-	__u32 ring_base;	/* index of the ring's first slot; one aligned u64 with ring_size */
-	__u32 ring_size;	/* slots; 0 = no backend was ever there */
-	__u64 hash_seed;	/* the flow hash's key, the service's identity folded in */
-	__u64 hash_mask;	/* bits 0-31: source address (all or none), 32-47 source port, 48-63 destination port */
-	__u32 id;		/* index of its counters */
+	__u32 ring_base; /* index of the ring's first slot; one aligned u64 with ring_size */
+	__u32 ring_size; /* slots; 0 = no backend was ever there */
+	__u64 hash_seed; /* the flow hash's key, the service's identity folded in */
+	__u64 hash_mask; /* bits 0-31: source address (all or none), 32-47 source port, 48-63 destination port */
+	__u32 id;	 /* index of its counters */
 	__u32 pad2[3];
 };
 
 /* A backend of one service, by id: all that the rewrite needs, in one cache line. */
 struct backend {
-	__u8 dst_mac[6];	/* the next hop's */
-	__u8 src_mac[6];	/* the outgoing interface's; the 12 bytes are a frame's first 12 */
-	__u32 ifindex;		/* the way out */
-	__u32 out_port;		/* its index in the devmap */
-	__u8 mode;		/* enum forward_mode */
-	__u8 flags;		/* enum backend_flags */
+	__u8 dst_mac[6]; /* the next hop's */
+	__u8 src_mac[6]; /* the outgoing interface's; the 12 bytes are a frame's first 12 */
+	__u32 ifindex;	 /* the way out */
+	__u32 out_port;	 /* its index in the devmap */
+	__u8 mode;	 /* enum forward_mode */
+	__u8 flags;	 /* enum backend_flags */
 	__u8 pad[2];
-	__u32 service;		/* id of the service it belongs to */
+	__u32 service; /* id of the service it belongs to */
 	__u32 pad2[9];
-};
+} __attribute__((aligned(8))); /* its MAC addresses are read as words */
 
 /* An interface that traffic enters by. Indexed by ifindex & config.interface_mask. */
 struct interface {
@@ -89,7 +89,7 @@ struct interface {
 	__u8 pad[2];
 	__u32 ifindex;
 	__u32 pad2;
-};
+} __attribute__((aligned(8))); /* its MAC addresses are read as words */
 
 struct traffic {
 	__u64 packets;
@@ -98,22 +98,22 @@ struct traffic {
 
 /* Per backend id, per CPU. What was forwarded is counted here and nowhere else. */
 struct backend_count {
-	__u64 tx_packets;	/* sent by the interface they came in */
+	__u64 tx_packets; /* sent by the interface they came in */
 	__u64 tx_bytes;
 	__u64 redirect_packets; /* sent by another interface */
 	__u64 redirect_bytes;
-	__u64 syns;		/* TCP packets that open a flow: SYN without ACK */
+	__u64 syns; /* TCP packets that open a flow: SYN without ACK */
 };
 
 /* Fixed at load: what a configuration does not use is not in the program that runs. */
 struct config {
-	__u64 hash_keys[4];	/* secret, odd: the flow hash's multipliers */
-	__u32 service_seed;	/* of the service table's own hash */
-	__u32 service_mask;	/* buckets - 1 */
+	__u64 hash_keys[4]; /* secret, odd: the flow hash's multipliers */
+	__u32 service_seed; /* of the service table's own hash */
+	__u32 service_mask; /* buckets - 1 */
 	__u32 interface_mask;
 	__u32 rejects_per_second; /* answers to packets without a backend, per CPU; 0 = no limit */
-	__u8 any_port;		/* 1: some service takes every port */
-	__u8 trace;		/* 1: what the stages found is left in the trace map, for `explain` */
+	__u8 any_port;		  /* 1: some service takes every port */
+	__u8 trace;		  /* 1: what the stages found is left in the trace map, for `explain` */
 	__u8 pad[6];
 };
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The data plane, in the order a packet travels it: one header per stage. docs/data-plane.md has it in words. */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "shared.h"
+
+const volatile struct config config = { .service_mask = 8191, .interface_mask = 15, .rejects_per_second = 1000 };
+
+#include "packet.h"
+#include "parse.h"
+#include "service.h"
+#include "ring.h"
+#include "reject.h"
+#include "forward.h"
+#include "verdict.h"
+
+/* Enums that only constants come from: named here, they reach BTF, and so user space. */
+const volatile enum verdict verdict_btf;
+const volatile enum forward_mode forward_mode_btf;
+const volatile enum service_state service_state_btf;
+const volatile enum service_flags service_flags_btf;
+const volatile enum backend_flags backend_flags_btf;
+const volatile enum slot_layout slot_layout_btf;
+
+SEC("xdp")
+int balance(struct xdp_md *ctx)
+{
+	struct packet pkt = { .ctx = ctx, .frame = frame_start(ctx), .end = frame_end(ctx) };
+	enum verdict verdict;
+
+	pkt.bytes = length(pkt.frame, pkt.end);
+	verdict = parse(&pkt)						    /* headers -> addresses, protocol, ports */
+			?: find_service(&pkt)				    /* pkt.service, or the host's own traffic */
+				   ?: check_destination_mac(&pkt)	    /* or a frame that only flew by */
+					      ?: parse_l4(&pkt)		    /* the L4 header, whole */
+							 ?: find_slot(&pkt) /* its place in the service's ring, and so
+									       pkt.backend_id */
+								    ?: answer_without_backend(
+									       &pkt) /* no backend alive: reset,
+											unreachable, or silence */
+									       ?: forward(&pkt); /* by the backend's
+												    mode: rewrite, and
+												    out */
+
+	return conclude(&pkt, verdict);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the stages have learnt about this packet, and how a stage is written. */
+#pragma once
+
+/* A stage moves the packet one step on (CONTINUE), or says how its journey ends. */
+#define __stage static __always_inline __attribute__((warn_unused_result))
+
+#define NO_ID (~0U)
+
+struct packet {
+	struct xdp_md *ctx;
+	void *frame; /* its bytes: from here ... */
+	void *end;   /* ... to here */
+	void *l3;
+	void *l4;
+	__u32 bytes;  /* of the frame, as received */
+	__u32 l4_len; /* bytes from the L4 header on, as the IP header has it; the frame may hold fewer */
+	__u64 src_hi; /* addresses: their bytes as they lie in memory; IPv4 is ::ffff:a.b.c.d */
+	__u64 src_lo;
+	__u64 dst_hi;
+	__u64 dst_lo;
+	__u32 ports; /* the L4 header's first four bytes: source, then destination */
+	__u8 protocol;
+	_Bool is_ipv6;
+	_Bool is_syn; /* TCP: SYN without ACK, the packet that opens a flow */
+
+	struct service *service;
+	struct backend *backend;
+	__u32 backend_id;
+	__u32 slot;
+	__u64 hash;
+};
+
+static __always_inline void *frame_start(const struct xdp_md *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *frame_end(const struct xdp_md *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+/* `value`, which is at most `mask`, in a form that the verifier can see; clang would drop a mask that it knows
+ * needless. */
+static __always_inline __u32 bounded(__u32 value, __u32 mask)
+{
+	barrier_var(value);
+	return value & mask;
+}
+
+/* end - frame: 64 bits wide, as the verifier wants the difference of two packet pointers. */
+static __always_inline __u32 length(const void *frame, const void *end)
+{
+	long bytes = (long)end;
+
+	asm volatile("%0 -= %1" : "+r"(bytes) : "r"(frame));
+	return bytes;
+}
+
+/* Eight bytes as they lie in memory; by a void pointer, for clang splits the load where it knows of less alignment. */
+static __always_inline __u64 load_u64(const void *from)
+{
+	return *(const __u64 *)from;
+}
