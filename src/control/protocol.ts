@@ -34,7 +34,12 @@ export const requestParams = {
     weight: weight.optional(),
     mac: mac.optional(),
   }),
-  'backend.set': z.strictObject({ service: label, backend: label, weight: weight.optional(), mac: mac.nullable().optional() }),
+  'backend.set': z.strictObject({
+    service: label,
+    backend: label,
+    weight: weight.optional(),
+    mac: mac.nullable().optional(),
+  }),
   'backend.remove': z.strictObject({ service: label, backend: label }),
   'ring.show': z.strictObject({
     service: label,
@@ -102,7 +107,11 @@ export interface Status {
   readonly instance: string
   readonly startedAt: string
   readonly config: { readonly path: string; readonly appliedAt: string; readonly error: string | null }
-  readonly interfaces: readonly { readonly name: string; readonly mode: 'native' | 'generic' | null; readonly reason: string | null }[]
+  readonly interfaces: readonly {
+    readonly name: string
+    readonly mode: 'native' | 'generic' | null
+    readonly reason: string | null
+  }[]
   readonly program: { readonly tag: string }
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
@@ -113,7 +122,12 @@ export interface RingView {
   readonly size: number
   readonly digest: string
   /** `expected` and `actual` are shares of the ring, 0..1. */
-  readonly backends: readonly { readonly backend: string; readonly slots: number; readonly expected: number; readonly actual: number }[]
+  readonly backends: readonly {
+    readonly backend: string
+    readonly slots: number
+    readonly expected: number
+    readonly actual: number
+  }[]
   /** With `slots`: the owner's name of each slot, null where there is none. */
   readonly owners?: readonly (string | null)[]
 }
@@ -146,10 +160,26 @@ export interface Results {
 
 /** What `subscribe` pushes: `event` is `${Event['kind']}`. */
 export type Event =
-  | { readonly kind: 'health'; readonly service: string; readonly backend: string; readonly health: HealthState; readonly reason: string | null }
+  | {
+      readonly kind: 'health'
+      readonly service: string
+      readonly backend: string
+      readonly health: HealthState
+      readonly reason: string | null
+    }
   | { readonly kind: 'change'; readonly changes: readonly Change[]; readonly by: string }
-  | { readonly kind: 'next-hop'; readonly service: string; readonly backend: string; readonly reason: string | null }
-  | { readonly kind: 'interface'; readonly name: string; readonly mode: string | null; readonly reason: string | null }
+  | {
+      readonly kind: 'next-hop'
+      readonly service: string
+      readonly backend: string
+      readonly reason: string | null
+    }
+  | {
+      readonly kind: 'interface'
+      readonly name: string
+      readonly mode: string | null
+      readonly reason: string | null
+    }
 
 export interface Peer {
   readonly pid: number
