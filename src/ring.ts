@@ -1,0 +1,177 @@
+/**
+ * The ring of a service: which backend owns each slot. A pure function of the configured backends, their weights, the
+ * ring's size and who is down; the order in which they are listed has no effect, so every node builds the same.
+ *
+ * Two stages. The full ring is filled over all configured backends. Then the slots of those that are down go to the
+ * survivors, who go on in their own preference lists: no survivor ever leaves a slot that it has in the full ring,
+ * and a backend that comes back finds exactly its own.
+ */
+import { createHash } from 'node:crypto'
+import { BalancerError } from './errors.js'
+import { emptyFill, type Fill, fillFreeSlots } from './ring/fill.js'
+import { byIdentity, type Identity, identityOf, permutation } from './ring/permutation.js'
+import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE } from './ring/size.js'
+
+export { permutation } from './ring/permutation.js'
+export { DEFAULT_RING_SIZE, isPrime, isRingSize, MAX_RING_SIZE, MIN_RING_SIZE } from './ring/size.js'
+
+/** A configured backend's claim on a ring. */
+export interface Claim {
+  /** "10.0.0.11:80" or "[2001:db8::1]:80", as `backendIdentity` makes it. Distinct within a ring. */
+  readonly identity: string
+  /** 0..1000. Weight 0 counts as 1 in the full ring, and as down. */
+  readonly weight: number
+}
+
+/** The first stage: may be kept as long as the claims, their weights and the size stay the same. */
+export interface FullRing<C extends Claim = Claim> {
+  readonly size: number
+  /** As they were given. */
+  readonly claims: readonly C[]
+  /** The owner of each slot, with everybody up: an index into `claims`. -1 everywhere when there are none. */
+  readonly owners: Int32Array
+  /** The claims' indexes, sorted by identity. */
+  readonly order: Int32Array
+  /** Each claim's next preferred slot. */
+  readonly positions: Int32Array
+}
+
+/** Whether a claim is out of the ring at the moment, for whatever reason; weight 0 need not be looked at. */
+export type IsDown<C extends Claim = Claim> = (claim: C, index: number) => boolean
+
+const ringWeight = (claim: Claim): number => Math.max(1, claim.weight)
+
+const sortByIdentity = (identities: readonly Identity[]): Int32Array =>
+  Int32Array.from(identities.keys()).sort((a, b) => byIdentity(identities[a]!, identities[b]!))
+
+/**
+ * Fills a ring with everybody up. Equal weights: two claims' slot counts differ by at most 1.
+ *
+ * @param size a prime from 251 to 655373, at least as many as there are claims
+ * @throws BalancerError `ERR_RING_SIZE`; `ERR_CONFLICT` when two claims have one identity
+ */
+export const buildRing = <C extends Claim>(claims: readonly C[], size: number): FullRing<C> => {
+  checkSize(size, claims.length)
+  const identities = claims.map(claim => identityOf(claim.identity))
+  const order = sortByIdentity(identities)
+  checkDistinct(claims, identities, order)
+  const fill = emptyFill(
+    claims.map((claim, index) => ({ ...permutation(identities[index]!, size), weight: ringWeight(claim) })),
+    size,
+  )
+  if (claims.length > 0) fillFreeSlots(fill, order, size)
+  return { size, claims, owners: fill.owners, order, positions: fill.positions }
+}
+
+const checkSize = (size: number, claims: number): void => {
+  if (!isRingSize(size))
+    throw new BalancerError(
+      'ERR_RING_SIZE',
+      `a ring of ${size} slots: the size is a prime from ${MIN_RING_SIZE} to ${MAX_RING_SIZE}`,
+    )
+  if (claims > size)
+    throw new BalancerError('ERR_RING_SIZE', `a ring of ${size} slots for ${claims} backends`)
+}
+
+const checkDistinct = (
+  claims: readonly Claim[],
+  identities: readonly Identity[],
+  order: Int32Array,
+): void => {
+  for (let i = 1; i < order.length; i++) {
+    const claim = order[i]!
+    if (byIdentity(identities[order[i - 1]!]!, identities[claim]!) === 0)
+      throw new BalancerError('ERR_CONFLICT', `two backends of a ring at ${claims[claim]!.identity}`)
+  }
+}
+
+/**
+ * Gives the slots of those that are down to the others. Depends on the full ring and on who is down, not on how that
+ * came about.
+ *
+ * @returns the owner of each slot, an index into `full.claims`; -1 everywhere when all are down
+ */
+export const refillRing = <C extends Claim>(full: FullRing<C>, isDown: IsDown<C>): Int32Array => {
+  const down = Uint8Array.from(full.claims, (claim, index) =>
+    claim.weight === 0 || isDown(claim, index) ? 1 : 0,
+  )
+  if (!down.includes(1)) return full.owners.slice()
+  const survivors = full.order.filter(claim => down[claim] === 0)
+  if (survivors.length === 0) return new Int32Array(full.size).fill(-1)
+  const counts = countSlots(full.owners, full.claims.length)
+  const fill: Fill = {
+    ...emptyFill(
+      full.claims.map(claim => ({ ...permutation(claim.identity, full.size), weight: ringWeight(claim) })),
+      full.size,
+    ),
+    positions: full.positions.slice(),
+  }
+  const free = keepSurvivors(full.owners, down, fill.owners)
+  fillFreeSlots(fill, furthestBehindFirst(full, survivors, counts), free)
+  return fill.owners
+}
+
+/** Copies the slots of those that are up. @returns how many slots stay free */
+const keepSurvivors = (from: Int32Array, down: Uint8Array, to: Int32Array): number => {
+  let free = 0
+  for (let slot = 0; slot < from.length; slot++) {
+    const owner = from[slot]!
+    if (down[owner] === 0) to[slot] = owner
+    else free++
+  }
+  return free
+}
+
+/**
+ * The order of turns of the second stage: who has the fewest slots for its weight is first, then by identity. So with
+ * equal weights the slot counts still differ by at most 1 afterwards.
+ */
+const furthestBehindFirst = (full: FullRing, survivors: Int32Array, counts: Int32Array): Int32Array => {
+  const total = full.claims.reduce((sum, claim) => sum + ringWeight(claim), 0)
+  const ahead = full.claims.map((claim, index) => counts[index]! * total - full.size * ringWeight(claim))
+  return Int32Array.from(Array.from(survivors).sort((a, b) => ahead[a]! - ahead[b]!))
+}
+
+/** How many slots each claim owns. */
+export const countSlots = (owners: Int32Array, claims: number): Int32Array => {
+  const counts = new Int32Array(claims)
+  for (let slot = 0; slot < owners.length; slot++) {
+    const owner = owners[slot]!
+    if (owner >= 0) counts[owner]!++
+  }
+  return counts
+}
+
+/** Each claim's share of the ring by weight among those that are up, 0..1; 0 for those that are not. */
+export const expectedShares = <C extends Claim>(claims: readonly C[], isDown: IsDown<C>): number[] => {
+  const weights = claims.map((claim, index) => (isDown(claim, index) ? 0 : claim.weight))
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  return weights.map(weight => (total === 0 ? 0 : weight / total))
+}
+
+/**
+ * What two nodes compare: equal when their rings are.
+ *
+ * SHA-256 over the size (u32), the number of claims (u32), each claim's 18 bytes of address and port in sorted order,
+ * and each slot's owner as its place in that order (u32, 0xffffffff: nobody); all numbers little-endian.
+ *
+ * @returns the first 16 hex digits
+ */
+export const ringDigest = (claims: readonly Claim[], owners: Int32Array): string => {
+  const identities = claims.map(claim => identityOf(claim.identity))
+  const order = sortByIdentity(identities)
+  const places = new Int32Array(claims.length)
+  order.forEach((claim, place) => {
+    places[claim] = place
+  })
+  const words = new DataView(new ArrayBuffer(8 + owners.length * 4))
+  words.setUint32(0, owners.length, true)
+  words.setUint32(4, claims.length, true)
+  for (let slot = 0; slot < owners.length; slot++) {
+    const owner = owners[slot]!
+    words.setInt32(8 + slot * 4, owner < 0 ? -1 : places[owner]!, true)
+  }
+  const hash = createHash('sha256').update(new Uint8Array(words.buffer, 0, 8))
+  for (const claim of order) hash.update(identities[claim]!.bytes)
+  return hash.update(new Uint8Array(words.buffer, 8)).digest('hex').slice(0, 16)
+}
