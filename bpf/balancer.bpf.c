@@ -38,18 +38,15 @@ int balance(struct xdp_md *ctx)
 	enum verdict verdict;
 
 	pkt.bytes = length(pkt.frame, pkt.end);
-	verdict = parse(&pkt)						    /* headers -> addresses, protocol, ports */
-			?: find_service(&pkt)				    /* pkt.service, or the host's own traffic */
-				   ?: check_destination_mac(&pkt)	    /* or a frame that only flew by */
-					      ?: parse_l4(&pkt)		    /* the L4 header, whole */
-							 ?: find_slot(&pkt) /* its place in the service's ring, and so
-									       pkt.backend_id */
-								    ?: answer_without_backend(
-									       &pkt) /* no backend alive: reset,
-											unreachable, or silence */
-									       ?: forward(&pkt); /* by the backend's
-												    mode: rewrite, and
-												    out */
+	/* clang-format off */
+	verdict = parse(&pkt)			/* headers -> addresses, protocol, ports */
+	       ?: find_service(&pkt)		/* pkt.service, or the host's own traffic */
+	       ?: check_destination_mac(&pkt)	/* or a frame that only flew by */
+	       ?: parse_l4(&pkt)		/* the L4 header, whole */
+	       ?: find_slot(&pkt)		/* its place in the service's ring, and so pkt.backend_id */
+	       ?: answer_without_backend(&pkt)	/* no backend alive: reset, unreachable, or silence */
+	       ?: forward(&pkt);		/* by the backend's mode: rewrite, and out */
+	/* clang-format on */
 
 	return conclude(&pkt, verdict);
 }

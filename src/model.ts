@@ -72,7 +72,10 @@ export interface Config {
 }
 
 /** What makes two backends of one service the same: address and port. Also what its place in the ring follows from. */
-export const backendIdentity = (service: Pick<Service, 'port'>, backend: Pick<Backend, 'address' | 'port'>): string =>
+export const backendIdentity = (
+  service: Pick<Service, 'port'>,
+  backend: Pick<Backend, 'address' | 'port'>,
+): string =>
   `${backend.address.includes(':') ? `[${backend.address}]` : backend.address}:${backend.port ?? service.port}`
 
 /** What makes two services the same: VIP, port and protocol. */
