@@ -64,7 +64,7 @@ const addBackendHost = async (site: Site, number: number): Promise<BackendHost> 
   await host.ip(...site.vips.map(vip => onHost(vip, 'lo')))
   await site.back.connect(host, 'eth0', [`${address}/24`, `${address6}/64`])
   await host.ip(
-    ...(site.arms === 2 ? ['route add default via 10.0.0.254', '-6 route add default via fd00:10::254'] : []),
+    ...(site.arms === 2 ? ['route add default via 10.0.0.254', 'route add ::/0 via fd00:10::254'] : []),
   )
   const web = webServer(host, name, join(site.namespaces.directory, name), site.files)
   await web.start()
@@ -111,7 +111,10 @@ export const createLab = async (options: LabOptions = {}): Promise<Lab> => {
         vip => `route add ${hostPrefix(vip)} via ${vip.includes(':') ? `${net.v6}::2` : `${net.v4}.2`}`,
       ),
     )
-    if (arms === 2) await addRouter(site, front)
+    if (arms === 2) {
+      await addRouter(site, front)
+      await client.ip('route add 10.0.0.0/24 via 10.0.1.254', 'route add fd00:10::/64 via fd00:11::254')
+    }
 
     const backends: BackendHost[] = []
     const addBackend = async () => {

@@ -90,14 +90,17 @@ const hostIn = (namespace: string, started: Set<Running>): Host => {
   }
 }
 
+const open = new Set<Namespaces>()
+
 export const createNamespaces = (): Namespaces => {
   const prefix = `lnm-${randomBytes(3).toString('hex')}`
   const directory = mkdtempSync(join(tmpdir(), `${prefix}-`))
   const release = startGuard(prefix, directory)
   const started = new Set<Running>()
+  const pending = new Set<Promise<unknown>>()
   let closed: Promise<void> | undefined
 
-  const add = async (name: string) => {
+  const build = async (name: string) => {
     const host = hostIn(`${prefix}-${name}`, started)
     await run(['ip', 'netns', 'add', host.namespace])
     await host.sysctl({
@@ -113,16 +116,31 @@ export const createNamespaces = (): Namespaces => {
     return host
   }
   const close = async () => {
+    await Promise.allSettled(pending) // the guard looks once for what there is to remove
     await Promise.allSettled([...started].map(running => running.stop()))
     await release()
+    open.delete(namespaces)
   }
-  return {
+  const namespaces: Namespaces = {
     prefix,
     directory,
-    add,
+    add: name => {
+      if (closed) return Promise.reject(new Error('the lab is being taken down'))
+      const host = build(name)
+      pending.add(host)
+      host.finally(() => pending.delete(host)).catch(() => {})
+      return host
+    },
     close: () => {
       closed ??= close()
       return closed
     },
   }
+  open.add(namespaces)
+  return namespaces
+}
+
+/** Takes down every lab of this process, also one that is being built. */
+export const closeAllNamespaces = async (): Promise<void> => {
+  await Promise.all([...open].map(namespaces => namespaces.close()))
 }
