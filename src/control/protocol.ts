@@ -210,3 +210,13 @@ export interface ConfigProblem {
   /** "did you mean weight?" */
   readonly hint: string | null
 }
+
+/** `id` is null where the request had none that could be read. */
+export type Answer =
+  | { readonly id: number | string | null; readonly result: unknown }
+  | { readonly id: number | string | null; readonly error: ErrorBody }
+
+export interface Push {
+  readonly event: Event['kind']
+  readonly data: Event
+}
