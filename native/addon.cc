@@ -1,12 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the addon exports, nothing else. The types are in index.d.ts.
+#include <bpf/libbpf.h>
 #include <napi.h>
 
+#include "arguments.h"
+#include "classes.h"
+#include "credentials.h"
+#include "libbpf_output.h"
+#include "link.h"
+#include "map.h"
+#include "object.h"
+#include "program.h"
+
+// embedded_object.S
 extern "C" const uint8_t linimo_object[], linimo_object_end[];
 
+// Exports a class whose instances C++ makes too.
+static Napi::FunctionReference Export(Napi::Object exports, const char* name, Napi::Function constructor) {
+  exports.Set(name, constructor);
+  return Napi::Persistent(constructor);
+}
+
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  size_t size = linimo_object_end - linimo_object;
-  exports.Set("embeddedObject", Napi::Buffer<uint8_t>::Copy(env, linimo_object, size));
+  LibbpfOutput::Install();
+  auto* classes = new Classes;  // freed with the environment
+  env.SetInstanceData(classes);
+  classes->map = Export(exports, "BpfMap", BpfMap::Define(env));
+  classes->program = Export(exports, "BpfProgram", BpfProgram::Define(env));
+  classes->link = Export(exports, "XdpLink", XdpLink::Define(env));
+  exports.Set("BpfObject", BpfObject::Define(env));
+  exports.Set("embeddedObject", CopyOf(env, linimo_object, linimo_object_end - linimo_object));
+  exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
+  exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));
+  exports.Set("peerCredentials", Napi::Function::New(env, PeerCredentials, "peerCredentials"));
   return exports;
 }
 
