@@ -34,15 +34,18 @@ export interface ServiceEntry extends ServiceKey {
 }
 
 /** Buckets for so many services: a power of two. */
-export const bucketsFor = (services: number): number => 2 ** Math.ceil(Math.log2(Math.max(services, 1) * BUCKETS_PER_SERVICE))
+export const bucketsFor = (services: number): number =>
+  2 ** Math.ceil(Math.log2(Math.max(services, 1) * BUCKETS_PER_SERVICE))
 
-const keyText = ({ addr, port, protocol }: ServiceKey): string => `${Buffer.from(addr).toString('hex')}:${port}/${protocol}`
+const keyText = ({ addr, port, protocol }: ServiceKey): string =>
+  `${Buffer.from(addr).toString('hex')}:${port}/${protocol}`
 
 /** service_bucket() of bpf/service.h. */
 export const serviceBucket = (key: ServiceKey, seed: number, mask: number): number => {
   const addr = Buffer.from(key.addr)
   const portOnTheWire = ((key.port & 0xff) << 8) | (key.port >> 8)
-  const selector = (BigInt(serviceState.SERVICE_USED) << 24n) | (BigInt(key.protocol) << 16n) | BigInt(portOnTheWire)
+  const selector =
+    (BigInt(serviceState.SERVICE_USED) << 24n) | (BigInt(key.protocol) << 16n) | BigInt(portOnTheWire)
   let x = addr.readBigUInt64LE(8) ^ ((addr.readBigUInt64LE(0) * 0x9e3779b97f4a7c15n) & MASK_64) ^ selector
   x ^= x >> 32n
   x = ((x ^ BigInt(seed)) * 0xff51afd7ed558ccdn) & MASK_64
@@ -90,7 +93,8 @@ export const createServiceTable = (
     Atomics.store(words, at + validWord, next[validWord]!)
   }
 
-  const state = (bucket: number): number => new Uint8Array(memory)[bucket * serviceLayout.size + VALID_WORD_OFFSET + 3]!
+  const state = (bucket: number): number =>
+    new Uint8Array(memory)[bucket * serviceLayout.size + VALID_WORD_OFFSET + 3]!
 
   /** Gone entries that nothing lies behind can be empty again. */
   const tidy = (from: number): void => {

@@ -1,0 +1,82 @@
+/** Who may use which id of a table, and which part of the slots. Both reuse what was freed as late as they can. */
+import { BalancerError } from '../errors.js'
+
+export interface IdAllocator {
+  readonly capacity: number
+  /** @throws BalancerError `ERR_LIMIT` when all are taken, or freed too recently */
+  take(): number
+  free(id: number): void
+  /** After the table has grown. */
+  grow(capacity: number): void
+  /** Whether `count` more can be taken at once. */
+  hasRoom(count: number): boolean
+}
+
+/**
+ * Ids `first`..capacity-1. A freed id goes to the tail of a queue and is taken again only after `graceMs`: a packet
+ * under way may still carry it, and its counters are still to be read.
+ */
+export const createIds = (
+  first: number,
+  capacity: number,
+  graceMs: number,
+  now: () => number,
+): IdAllocator => {
+  let limit = capacity
+  let fresh = first
+  const freed: { readonly id: number; readonly at: number }[] = []
+  const isReady = (): boolean => freed.length > 0 && now() - freed[0]!.at >= graceMs
+
+  return {
+    get capacity() {
+      return limit
+    },
+    take: () => {
+      if (fresh < limit) return fresh++
+      if (isReady()) return freed.shift()!.id
+      throw new BalancerError('ERR_LIMIT', `all ${limit} ids are taken`)
+    },
+    free: id => {
+      freed.push({ id, at: now() })
+    },
+    grow: capacity => {
+      limit = Math.max(limit, capacity)
+    },
+    hasRoom: count => limit - fresh + freed.filter(({ at }) => now() - at >= graceMs).length >= count,
+  }
+}
+
+export interface RegionAllocator {
+  /** @returns the first of `size` free places, or null when no gap is large enough */
+  take(size: number): number | null
+  free(base: number, size: number): void
+  grow(capacity: number): void
+}
+
+/** First fit over 0..capacity-1; a freed region is left alone for `graceMs`. */
+export const createRegions = (capacity: number, graceMs: number, now: () => number): RegionAllocator => {
+  let limit = capacity
+  /** Taken, or freed at a time that is still too near; sorted by base. */
+  let taken: { readonly base: number; readonly size: number; readonly freedAt: number | null }[] = []
+
+  return {
+    take: size => {
+      taken = taken.filter(({ freedAt }) => freedAt === null || now() - freedAt < graceMs)
+      let base = 0
+      let at = 0
+      for (; at < taken.length && taken[at]!.base - base < size; at++)
+        base = taken[at]!.base + taken[at]!.size
+      if (limit - base < size) return null
+      taken.splice(at, 0, { base, size, freedAt: null })
+      return base
+    },
+    free: (base, size) => {
+      taken = taken.map(region =>
+        region.base === base && region.size === size ? { base, size, freedAt: now() } : region,
+      )
+    },
+    grow: capacity => {
+      limit = Math.max(limit, capacity)
+    },
+  }
+}
