@@ -46,7 +46,7 @@ export const requestParams = {
     /** Adds `owners`. */
     slots: z.boolean().optional(),
     /** Backends supposed to be down. */
-    down: z.array(label).optional(),
+    down: z.array(label).readonly().optional(),
   }),
   /** `config`: the text of a configuration file; absent: the daemon reads its own file again. */
   check: configText,

@@ -1,0 +1,32 @@
+import { type Command, Option } from 'commander'
+import { instancePaths } from '../instance.js'
+import type { Context } from './context.js'
+
+interface RunOptions {
+  readonly config: string
+  readonly pinDir?: string
+  readonly stateDir?: string
+  readonly logLevel: string
+}
+
+export const addRun = (program: Command, context: Context): void => {
+  program
+    .command('run')
+    .description('run the daemon in the foreground')
+    .requiredOption('--config <file>', 'its configuration')
+    .option('--pin-dir <path>', 'where it pins (default /sys/fs/bpf/linimo/INSTANCE)')
+    .option('--state-dir <path>', 'where it keeps its state (default /var/lib/linimo/INSTANCE)')
+    .addOption(
+      new Option('--log-level <level>', 'how much it logs')
+        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .default('info'),
+    )
+    .action(async ({ config, pinDir, stateDir, logLevel }: RunOptions) => {
+      const instance = context.instance()
+      const paths = instancePaths(instance, { socketPath: context.socketPath(), pinDir, stateDir })
+      context.setConfigFile(config)
+      const { runDaemon } = await import('../main.js')
+      const exitCode: unknown = await runDaemon({ configPath: config, instance, logLevel, ...paths })
+      if (typeof exitCode === 'number') context.setExitCode(exitCode)
+    })
+}
