@@ -2,7 +2,7 @@
  * `npm run demo`: a lab of network namespaces, Linimo between a client and three web servers, and a look at what it
  * does. `--hold` leaves all of it up until Ctrl-C; `--json` prints the report alone to standard output.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Daemon, startDaemon } from '../lab/daemon.js'
@@ -81,8 +81,10 @@ const runDemo = async (options: Options, say: (text: string) => void): Promise<R
   return { ...spread, download: down, upload: up, failover }
 }
 
-const main = async (): Promise<number> => {
+/** @returns the exit code */
+export const main = async (args: readonly string[]): Promise<number> => {
   const { values } = parseArgs({
+    args: [...args],
     options: { hold: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
   })
   const options: Options = values
@@ -103,4 +105,6 @@ const main = async (): Promise<number> => {
   }
 }
 
-process.exit(await main())
+const isProgram =
+  process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)
+if (isProgram) process.exit(await main(process.argv.slice(2)))
