@@ -42,6 +42,8 @@ export interface Shape {
   readonly services: number
   readonly backends: number
   readonly slots: number
+  /** Width of the table of entry interfaces, by ifindex modulo this: a power of two. */
+  readonly interfaces: number
   /** 32 hex digits: the flow hash's. */
   readonly seed: string
   /** Some service takes every port. */
@@ -51,9 +53,6 @@ export interface Shape {
   /** For `explain`: what the stages find is left in the trace map. */
   readonly trace: boolean
 }
-
-/** Interfaces that traffic may enter by, and the width of their table. */
-const INTERFACES = 256
 
 /** What each map's values must look like: an object and a bundle of different builds are told apart at load. */
 const valueSizes: Readonly<Record<MapName, number>> = {
@@ -85,7 +84,7 @@ const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
   backends: shape.backends,
   backend_counts: shape.backends,
   slots: shape.slots,
-  interfaces: INTERFACES,
+  interfaces: shape.interfaces,
 })
 
 const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
@@ -109,7 +108,7 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
         hashKeys: hashKeys(shape.seed),
         serviceSeed,
         serviceMask: bucketsFor(shape.services) - 1,
-        interfaceMask: INTERFACES - 1,
+        interfaceMask: shape.interfaces - 1,
         rejectsPerSecond: shape.rejectsPerSecond,
         anyPort: shape.anyPort ? 1 : 0,
         trace: shape.trace ? 1 : 0,

@@ -33,6 +33,12 @@ export interface NextHop {
   readonly sourceMac: Uint8Array
 }
 
+/** An interface that traffic enters by. */
+export interface EntryInterface {
+  readonly ifindex: number
+  readonly mac: Uint8Array
+}
+
 export interface WantedBackend {
   /** As backendIdentity() makes it. */
   readonly identity: string
@@ -63,7 +69,7 @@ export interface Tables {
   /** Adds or changes services. Resolves when every changed slot is in place. @returns how many slots changed */
   put(wanted: readonly WantedService[]): Promise<number>
   remove(identities: readonly string[]): void
-  setInterfaces(interfaces: readonly { readonly ifindex: number; readonly mac: Uint8Array }[]): void
+  setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
   /** A backend's next hop alone. */
   setNextHop(service: string, backend: string, nextHop: NextHop | null): void
   /** What names an id in a trace. */
@@ -88,6 +94,7 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
   const backendIds: IdAllocator = createIds(1, dataplane.shape.backends, GRACE_MS, now)
   const regions: RegionAllocator = createRegions(dataplane.shape.slots, GRACE_MS, now)
   const lastPut = new Map<string, WantedService>()
+  let interfaces: readonly EntryInterface[] = []
 
   const view = (from: Dataplane) => {
     const slots = from.memory('slots')
@@ -106,6 +113,16 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
     next.forEach((word, i) => {
       if (words[at + i] !== word) Atomics.store(words, at + i, word)
     })
+  }
+
+  const writeInterfaces = (words: BigUint64Array): void => {
+    const width = interfaceLayout.size / 8
+    const buckets = words.length / width
+    const byBucket = new Map(interfaces.map(one => [one.ifindex % buckets, one]))
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const record = byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) }
+      storeRecord(words, bucket * width, interfaceLayout.encode(record))
+    }
   }
 
   /** The second u64 holds the interface, the third the flags: a changed way out is first made invalid. */
@@ -164,7 +181,8 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       let fits = true
       await dataplane.reshape(shape, next => {
         const grown = view(next)
-        for (const name of ['slots', 'backends', 'interfaces'] as const) grown[name].set(memory[name])
+        for (const name of ['slots', 'backends'] as const) grown[name].set(memory[name])
+        writeInterfaces(grown.interfaces)
         for (const [identity, at] of present)
           fits &&= writeService(grown.services, lastPut.get(identity)!, at)
         memory = grown
@@ -282,16 +300,12 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
         lastPut.delete(identity)
       }
     },
-    setInterfaces: interfaces => {
-      const words = interfaceLayout.size / 8
-      const buckets = memory.interfaces.length / words
-      const wanted = new Map(interfaces.map(one => [one.ifindex % buckets, one]))
-      if (wanted.size !== interfaces.length)
-        throw new BalancerError('ERR_LIMIT', `two interfaces have indexes that are equal modulo ${buckets}`)
-      for (let bucket = 0; bucket < buckets; bucket++) {
-        const record = wanted.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) }
-        storeRecord(memory.interfaces, bucket * words, interfaceLayout.encode(record))
-      }
+    setInterfaces: async wanted => {
+      interfaces = wanted
+      let width = dataplane.shape.interfaces
+      while (new Set(wanted.map(({ ifindex }) => ifindex % width)).size !== wanted.length) width *= 2
+      if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
+      else writeInterfaces(memory.interfaces)
     },
     setNextHop: (service, backend, nextHop) => {
       const at = present.get(service)

@@ -1,0 +1,216 @@
+/**
+ * The backends' next hops, followed as the kernel's links, routes and neighbours change. XDP traffic keeps no
+ * neighbour entry alive, so each is asked for again every REFRESH_MS: a MAC address that changed silently is followed
+ * within 30 s.
+ */
+import { addressText, shortAddressBytes } from './address.js'
+import type { Log } from './log.js'
+import type { Netlink, NetlinkEvent, NetlinkLink, NetlinkNeighbour, NetlinkRoute } from './native.js'
+import {
+  type KernelTables,
+  type NeighbourKey,
+  neighbourKeyText,
+  type Resolution,
+  resolveNextHop,
+} from './next-hop.js'
+
+const REFRESH_MS = 10_000
+/** How soon an unanswered neighbour is asked for again. */
+const RETRY_MS = 1_000
+/** Events that come together are looked at together. */
+const SETTLE_MS = 20
+
+const NUD_FAILED = 32
+
+export interface NextHops {
+  /** The addresses (and static MAC addresses) to follow from here on; resolves when each has been looked up once. */
+  follow(wanted: readonly Target[]): Promise<void>
+  /** What is known of a target that is followed. */
+  get(target: Target): Resolution
+  links(): readonly NetlinkLink[]
+  close(): void
+}
+
+export interface Target {
+  readonly address: string
+  readonly mac: string | null
+}
+
+export interface NextHopsOptions {
+  readonly netlink: Netlink
+  /** The names of the interfaces that traffic enters by. */
+  readonly entryInterfaces: () => readonly string[]
+  /** Something may have changed: next hops, links. */
+  readonly onChange: (change: { readonly links: boolean }) => void
+  readonly log: Log
+  /** Ask for neighbours that are not known, and keep those that are fresh. */
+  readonly probe: boolean
+}
+
+type Route = NetlinkRoute | { readonly error: string }
+
+const targetKey = ({ address, mac }: Target): string => `${address} ${mac ?? ''}`
+
+export const createNextHops = async (options: NextHopsOptions): Promise<NextHops> => {
+  const { netlink, log } = options
+  const links = new Map<number, NetlinkLink>()
+  const neighbours = new Map<string, NetlinkNeighbour>()
+  /** Since when the kernel calls a neighbour failed: its MAC address is believed for one more round of questions. */
+  const lastGood = new Map<string, { readonly neighbour: NetlinkNeighbour; readonly failures: number }>()
+  const routes = new Map<string, Route>()
+  let targets: readonly Target[] = []
+  let timer: NodeJS.Timeout | null = null
+  let isClosed = false
+
+  const neighbourKey = ({ ifindex, address }: NetlinkNeighbour): string =>
+    neighbourKeyText({ ifindex, address: addressText(address) })
+
+  const setNeighbour = (neighbour: NetlinkNeighbour): void => {
+    const key = neighbourKey(neighbour)
+    neighbours.set(key, neighbour)
+    if (neighbour.mac && !(neighbour.state & (NUD_FAILED | 1))) lastGood.set(key, { neighbour, failures: 0 })
+    else if (neighbour.state & NUD_FAILED) {
+      const good = lastGood.get(key)
+      if (good) lastGood.set(key, { ...good, failures: good.failures + 1 })
+    }
+  }
+
+  const tables: KernelTables = {
+    link: ifindex => links.get(ifindex),
+    neighbour: key => {
+      const text = neighbourKeyText(key)
+      const good = lastGood.get(text)
+      return options.probe && good && good.failures <= 1 ? good.neighbour : neighbours.get(text)
+    },
+  }
+
+  const readAll = async (): Promise<void> => {
+    const [allLinks, allNeighbours] = await Promise.all([netlink.links(), netlink.neighbours()])
+    links.clear()
+    for (const link of allLinks) links.set(link.ifindex, link)
+    neighbours.clear()
+    for (const neighbour of allNeighbours) setNeighbour(neighbour)
+  }
+
+  const routeTo = async (address: string): Promise<Route> => {
+    try {
+      return await netlink.routeTo(shortAddressBytes(address))
+    } catch (cause) {
+      return { error: (cause as { code?: string }).code ?? String(cause) }
+    }
+  }
+
+  const readRoutes = async (addresses: readonly string[]): Promise<void> => {
+    await Promise.all(addresses.map(async address => routes.set(address, await routeTo(address))))
+  }
+
+  const entry = (): number | null => {
+    const names = options.entryInterfaces()
+    for (const name of names) for (const link of links.values()) if (link.name === name) return link.ifindex
+    return null
+  }
+
+  const get = (target: Target): Resolution =>
+    resolveNextHop(tables, {
+      ...target,
+      route: routes.get(target.address) ?? { error: 'not looked up' },
+      entry: entry(),
+    })
+
+  const ask = (key: NeighbourKey): void => {
+    netlink.resolve(key.ifindex, shortAddressBytes(key.address)).catch((error: unknown) => {
+      log.debug(
+        { event: 'neighbour.ask-failed', ...key, error: String(error) },
+        'the kernel refused to ask for a neighbour',
+      )
+    })
+  }
+
+  const askFor = (which: 'unresolved' | 'all'): void => {
+    if (!options.probe) return
+    const asked = new Set<string>()
+    for (const target of targets) {
+      const resolution = get(target)
+      const { neighbour } = resolution
+      if (!neighbour || asked.has(neighbourKeyText(neighbour))) continue
+      const known = neighbours.get(neighbourKeyText(neighbour))
+      const isFailing = !known?.mac || known.state & NUD_FAILED
+      if (which === 'unresolved' && 'nextHop' in resolution && !isFailing) continue
+      asked.add(neighbourKeyText(neighbour))
+      ask(neighbour)
+    }
+  }
+
+  const pending = { links: false, routes: false, all: false, neighbours: false }
+
+  const settle = async (): Promise<void> => {
+    const { links: linksChanged, routes: routesChanged, all } = { ...pending }
+    Object.assign(pending, { links: false, routes: false, all: false, neighbours: false })
+    if (all) await readAll()
+    if (routesChanged || linksChanged || all) await readRoutes([...routes.keys()])
+    if (isClosed) return
+    options.onChange({ links: linksChanged || all })
+    askFor('unresolved')
+  }
+
+  const settleSoon = (): void => {
+    timer ??= setTimeout(() => {
+      timer = null
+      settle().catch((error: unknown) => {
+        log.error({ event: 'netlink.failed', error: String(error) }, 'reading the kernel tables failed')
+        pending.all = true
+        if (!isClosed) settleSoon()
+      })
+    }, SETTLE_MS)
+  }
+
+  const onEvent = (event: NetlinkEvent): void => {
+    switch (event.kind) {
+      case 'link':
+        if (event.change === 'new') links.set(event.link.ifindex, event.link)
+        else links.delete(event.link.ifindex)
+        pending.links = true
+        break
+      case 'address':
+      case 'route':
+        pending.routes = true
+        break
+      case 'neighbour':
+        if (event.change === 'new') setNeighbour(event.neighbour)
+        else neighbours.delete(neighbourKey(event.neighbour))
+        pending.neighbours = true
+        break
+      case 'overrun':
+        pending.all = true
+        break
+    }
+  }
+
+  netlink.subscribe(events => {
+    for (const event of events) onEvent(event)
+    settleSoon()
+  })
+  await readAll()
+
+  const retry = setInterval(() => askFor('unresolved'), RETRY_MS)
+  const refresh = setInterval(() => askFor('all'), REFRESH_MS)
+
+  return {
+    follow: async wanted => {
+      targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
+      const addresses = new Set(targets.map(({ address }) => address))
+      for (const address of routes.keys()) if (!addresses.has(address)) routes.delete(address)
+      await readRoutes([...addresses].filter(address => !routes.has(address)))
+      askFor('unresolved')
+    },
+    get,
+    links: () => [...links.values()],
+    close: () => {
+      isClosed = true
+      if (timer) clearTimeout(timer)
+      clearInterval(retry)
+      clearInterval(refresh)
+      netlink.close()
+    },
+  }
+}
