@@ -9,6 +9,7 @@
 
 #define FRAME_MIN 14
 #define FRAME_MAX 2048
+#define REST_LEN 64 /* between two frames, and at the end: what the system call's caller has room for */
 
 struct batch_frame {
 	__u32 len; /* before, and afterwards */
@@ -39,6 +40,15 @@ struct {
 	__type(value, struct batch_cursor);
 } cursor SEC(".maps");
 
+/* In one 64-bit subtraction: the verifier refuses to subtract pointers in halves. */
+static __always_inline int frame_len(struct xdp_md *ctx)
+{
+	long end = ctx->data_end, start = ctx->data;
+
+	asm volatile("%0 -= %1" : "+r"(end) : "r"(start));
+	return end;
+}
+
 SEC("xdp")
 int run_batch(struct xdp_md *ctx)
 {
@@ -58,7 +68,7 @@ int run_batch(struct xdp_md *ctx)
 	len = frame->len;
 	if (len < FRAME_MIN || len > FRAME_MAX)
 		return XDP_ABORTED;
-	if (bpf_xdp_adjust_tail(ctx, (int)len - (int)(ctx->data_end - ctx->data)) ||
+	if (bpf_xdp_adjust_tail(ctx, (int)len - frame_len(ctx)) ||
 	    bpf_xdp_store_bytes(ctx, 0, frame->bytes, len))
 		return XDP_ABORTED;
 	__builtin_memset(left, 0xee, sizeof(*left));
@@ -70,9 +80,11 @@ int run_batch(struct xdp_md *ctx)
 	start -= *(volatile __u64 *)&at->start;
 
 	frame->trace = *left;
-	len = ctx->data_end - ctx->data;
+	len = frame_len(ctx);
 	if (len < FRAME_MIN || len > FRAME_MAX || bpf_xdp_load_bytes(ctx, 0, frame->bytes, len))
 		return XDP_ABORTED;
 	frame->len = len;
-	return bpf_xdp_adjust_head(ctx, (int)start) ? XDP_ABORTED : XDP_PASS;
+	if (bpf_xdp_adjust_head(ctx, (int)start) || bpf_xdp_adjust_tail(ctx, REST_LEN - frame_len(ctx)))
+		return XDP_ABORTED;
+	return XDP_PASS;
 }

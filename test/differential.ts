@@ -1,0 +1,42 @@
+/** 200,000 random and mutated frames: the data plane and the independent model must agree on every byte. */
+import t from 'tap'
+import { compare } from './fixtures/compare.js'
+import { openDataPlane } from './fixtures/data-plane.js'
+import { chosenSeed, seededRandom } from './fixtures/random.js'
+import { mixedTables } from './fixtures/tables.js'
+
+const FRAMES = 200_000
+/** Each of these must have been put to the test this often. */
+const AT_LEAST = 50
+const VERDICTS = [
+  'PASS_NOT_IP',
+  'PASS_NOT_A_SERVICE',
+  'PASS_OTHER_HOST',
+  'PASS_FRAGMENT',
+  'PASS_TRUNCATED',
+  'PASS_EXTENSION_HEADERS',
+  'DROP_TRUNCATED',
+  'DROP_NO_BACKEND',
+  'DROP_NO_NEXT_HOP',
+  'TX_DR',
+  'TX_REJECT_RST',
+  'TX_REJECT_UNREACHABLE',
+  'REDIRECT_DR',
+]
+
+t.test('data plane and model agree on random and mutated frames', { timeout: 300_000 }, async t => {
+  const seed = chosenSeed(20_240_117)
+  t.comment(`LINIMO_SEED=${seed}`)
+  const tables = mixedTables()
+  const dataPlane = await openDataPlane(tables, { batchSize: 1024 })
+  t.teardown(() => dataPlane.close())
+
+  const { frames, verdicts, differences } = compare(dataPlane, tables, seededRandom(seed), FRAMES)
+
+  for (const found of differences) t.fail(`seed ${seed}: the answers differ`, { ...found })
+  t.comment(verdicts)
+  if (differences.length > 0) return
+  t.equal(frames, FRAMES)
+  for (const verdict of VERDICTS)
+    t.ok((verdicts[verdict] ?? 0) >= AT_LEAST, `${verdict} was met often enough`)
+})
