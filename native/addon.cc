@@ -9,6 +9,7 @@
 #include "libbpf_output.h"
 #include "link.h"
 #include "map.h"
+#include "netlink.h"
 #include "object.h"
 #include "program.h"
 
@@ -29,6 +30,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   classes->program = Export(exports, "BpfProgram", BpfProgram::Define(env));
   classes->link = Export(exports, "XdpLink", XdpLink::Define(env));
   exports.Set("BpfObject", BpfObject::Define(env));
+  exports.Set("Netlink", Netlink::Define(env));
   exports.Set("embeddedObject", CopyOf(env, linimo_object, linimo_object_end - linimo_object));
   exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
   exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));

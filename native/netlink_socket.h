@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests to rtnetlink, one at a time. Any thread may ask; throws SystemFailure.
+#pragma once
+#include <libmnl/libmnl.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "rtnetlink.h"
+
+class NetlinkSocket {
+ public:
+  // Opened in the network namespace of the calling thread, and stays in it.
+  NetlinkSocket();
+  ~NetlinkSocket();
+  NetlinkSocket(const NetlinkSocket&) = delete;
+
+  std::vector<NetlinkLink> Links();
+  std::vector<NetlinkAddress> Addresses();
+  std::vector<NetlinkRoute> Routes();
+  std::vector<NetlinkNeighbour> Neighbours();
+  NetlinkRoute RouteTo(const ByteString& address);
+  // Asks the kernel to resolve a neighbour, unless its entry is permanent.
+  void Resolve(uint32_t ifindex, const ByteString& address);
+
+ private:
+  using OnMessage = std::function<void(const nlmsghdr*)>;
+
+  bool IsPermanent(uint32_t ifindex, const ByteString& address);
+  // Sends `request` and takes its answers up to the last. `call` names the request in errors.
+  void Exchange(nlmsghdr* request, const char* call, const OnMessage& on_message);
+  template <typename Row>
+  std::vector<Row> Dump(uint16_t type, const char* call, int family,
+                        std::optional<Row> (*parse)(const nlmsghdr*));
+
+  std::mutex mutex_;
+  mnl_socket* socket_;
+  uint32_t sequence_ = 0;
+  std::vector<uint8_t> buffer_;
+};

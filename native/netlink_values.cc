@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "netlink_values.h"
+
+#include "arguments.h"
+
+static Napi::Value OrNull(Napi::Env env, const ByteString& bytes) {
+  return bytes.empty() ? env.Null() : CopyOf(env, bytes.data(), bytes.size()).As<Napi::Value>();
+}
+
+static Napi::Value OrNull(Napi::Env env, const std::string& text) {
+  return text.empty() ? env.Null() : Napi::String::New(env, text).As<Napi::Value>();
+}
+
+static Napi::Object ToObject(Napi::Env env, const NetlinkNextHop& next_hop) {
+  auto object = Napi::Object::New(env);
+  object["ifindex"] = next_hop.ifindex;
+  object["gateway"] = OrNull(env, next_hop.gateway);
+  object["weight"] = next_hop.weight;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkLink& link) {
+  auto object = Napi::Object::New(env);
+  object["ifindex"] = link.ifindex;
+  object["name"] = link.name;
+  object["lower"] = link.lower ? Napi::Number::New(env, link.lower).As<Napi::Value>() : env.Null();
+  object["kind"] = OrNull(env, link.kind);
+  object["mac"] = OrNull(env, link.mac);
+  object["mtu"] = link.mtu;
+  object["flags"] = link.flags;
+  object["type"] = link.type;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkAddress& address) {
+  auto object = Napi::Object::New(env);
+  object["ifindex"] = address.ifindex;
+  object["address"] = CopyOf(env, address.address.data(), address.address.size());
+  object["prefixLength"] = address.prefix_length;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkRoute& route) {
+  auto next_hops = Napi::Array::New(env, route.next_hops.size());
+  for (size_t i = 0; i < route.next_hops.size(); i++) next_hops.Set(i, ToObject(env, route.next_hops[i]));
+  auto object = Napi::Object::New(env);
+  object["destination"] = CopyOf(env, route.destination.data(), route.destination.size());
+  object["prefixLength"] = route.prefix_length;
+  object["table"] = route.table;
+  object["type"] = route.type;
+  object["priority"] = route.priority;
+  object["nextHops"] = next_hops;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkNeighbour& neighbour) {
+  auto object = Napi::Object::New(env);
+  object["ifindex"] = neighbour.ifindex;
+  object["address"] = CopyOf(env, neighbour.address.data(), neighbour.address.size());
+  object["mac"] = OrNull(env, neighbour.mac);
+  object["state"] = neighbour.state;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkEvent& event) {
+  static constexpr const char* kKinds[] = {"overrun", "link", "address", "route", "neighbour"};
+  const char* kind = kKinds[event.what.index()];
+  auto object = Napi::Object::New(env);
+  object["kind"] = kind;
+  std::visit(
+      [&](const auto& value) {
+        if constexpr (!std::is_same_v<decltype(value), const NetlinkOverrun&>) {
+          object["change"] = event.is_delete ? "delete" : "new";
+          object[kind] = ToObject(env, value);
+        }
+      },
+      event.what);
+  return object;
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// rtnetlink messages as values. libmnl reads the attributes; see rtnetlink(7).
+#pragma once
+#include <libmnl/libmnl.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+using ByteString = std::vector<uint8_t>;  // an address, in wire order; empty: none
+
+struct NetlinkLink {
+  uint32_t ifindex, lower, mtu, flags, type;  // lower 0: none
+  std::string name, kind;
+  ByteString mac;
+};
+
+struct NetlinkAddress {
+  uint32_t ifindex, prefix_length;
+  ByteString address;
+};
+
+struct NetlinkNextHop {
+  uint32_t ifindex, weight;
+  ByteString gateway;
+};
+
+struct NetlinkRoute {
+  uint32_t prefix_length, table, type, priority;
+  ByteString destination;
+  std::vector<NetlinkNextHop> next_hops;
+  bool is_cloned;  // an answer or a cached exception, not an entry of the table
+};
+
+struct NetlinkNeighbour {
+  uint32_t ifindex, state;
+  ByteString address, mac;
+};
+
+struct NetlinkOverrun {};
+
+struct NetlinkEvent {
+  bool is_delete;
+  std::variant<NetlinkOverrun, NetlinkLink, NetlinkAddress, NetlinkRoute, NetlinkNeighbour> what;
+};
+
+// None when the message is of another family than the value's (a bridge's view of its ports, for example).
+std::optional<NetlinkLink> ParseLink(const nlmsghdr* message);
+std::optional<NetlinkAddress> ParseAddress(const nlmsghdr* message);
+std::optional<NetlinkRoute> ParseRoute(const nlmsghdr* message);
+std::optional<NetlinkNeighbour> ParseNeighbour(const nlmsghdr* message);
+
+// A notification; none when it is about something else.
+std::optional<NetlinkEvent> ParseEvent(const nlmsghdr* message);
