@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto'
 import { BalancerError } from './errors.js'
-import { emptyFill, type Fill, fillFreeSlots } from './ring/fill.js'
+import { emptyFill, type Fill, fillFreeSlots, type Preference, withoutDown } from './ring/fill.js'
 import { byIdentity, type Identity, identityOf, permutation } from './ring/permutation.js'
 import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE } from './ring/size.js'
 
@@ -24,16 +24,13 @@ export interface Claim {
 }
 
 /** The first stage: may be kept as long as the claims, their weights and the size stay the same. */
-export interface FullRing<C extends Claim = Claim> {
-  readonly size: number
-  /** As they were given. */
+export interface FullRing<C extends Claim = Claim> extends Fill {
+  /** As they were given. `owners` are indexes into them: everybody up; -1 when there are none. */
   readonly claims: readonly C[]
-  /** The owner of each slot, with everybody up: an index into `claims`. -1 everywhere when there are none. */
-  readonly owners: Int32Array
   /** The claims' indexes, sorted by identity. */
   readonly order: Int32Array
-  /** Each claim's next preferred slot. */
-  readonly positions: Int32Array
+  /** How many slots each claim owns. */
+  readonly counts: Int32Array
 }
 
 /** Whether a claim is out of the ring at the moment, for whatever reason; weight 0 need not be looked at. */
@@ -42,7 +39,9 @@ export type IsDown<C extends Claim = Claim> = (claim: C, index: number) => boole
 const ringWeight = (claim: Claim): number => Math.max(1, claim.weight)
 
 const sortByIdentity = (identities: readonly Identity[]): Int32Array =>
-  Int32Array.from(identities.keys()).sort((a, b) => byIdentity(identities[a]!, identities[b]!))
+  new Int32Array(identities.length)
+    .map((_, index) => index)
+    .sort((a, b) => byIdentity(identities[a]!, identities[b]!))
 
 /**
  * Fills a ring with everybody up. Equal weights: two claims' slot counts differ by at most 1.
@@ -56,11 +55,16 @@ export const buildRing = <C extends Claim>(claims: readonly C[], size: number): 
   const order = sortByIdentity(identities)
   checkDistinct(claims, identities, order)
   const fill = emptyFill(
-    claims.map((claim, index) => ({ ...permutation(identities[index]!, size), weight: ringWeight(claim) })),
+    claims.map((claim, index) => preference(identities[index]!, ringWeight(claim), size)),
     size,
   )
   if (claims.length > 0) fillFreeSlots(fill, order, size)
-  return { size, claims, owners: fill.owners, order, positions: fill.positions }
+  return { ...fill, claims, order, counts: countSlots(fill.owners, claims.length) }
+}
+
+const preference = (identity: Identity, weight: number, size: number): Preference => {
+  const { offset, skip } = permutation(identity, size)
+  return { offset, skip, weight }
 }
 
 const checkSize = (size: number, claims: number): void => {
@@ -92,44 +96,28 @@ const checkDistinct = (
  * @returns the owner of each slot, an index into `full.claims`; -1 everywhere when all are down
  */
 export const refillRing = <C extends Claim>(full: FullRing<C>, isDown: IsDown<C>): Int32Array => {
-  const down = Uint8Array.from(full.claims, (claim, index) =>
-    claim.weight === 0 || isDown(claim, index) ? 1 : 0,
-  )
-  if (!down.includes(1)) return full.owners.slice()
+  const down = new Uint8Array(full.claims.length)
+  full.claims.forEach((claim, index) => {
+    if (claim.weight === 0 || isDown(claim, index)) down[index] = 1
+  })
   const survivors = full.order.filter(claim => down[claim] === 0)
   if (survivors.length === 0) return new Int32Array(full.size).fill(-1)
-  const counts = countSlots(full.owners, full.claims.length)
-  const fill: Fill = {
-    ...emptyFill(
-      full.claims.map(claim => ({ ...permutation(claim.identity, full.size), weight: ringWeight(claim) })),
-      full.size,
-    ),
-    positions: full.positions.slice(),
-  }
-  const free = keepSurvivors(full.owners, down, fill.owners)
-  fillFreeSlots(fill, furthestBehindFirst(full, survivors, counts), free)
+  if (survivors.length === full.claims.length) return full.owners.slice()
+  const { fill, free } = withoutDown(full, down)
+  fillFreeSlots(fill, furthestBehindFirst(full, survivors), free)
   return fill.owners
-}
-
-/** Copies the slots of those that are up. @returns how many slots stay free */
-const keepSurvivors = (from: Int32Array, down: Uint8Array, to: Int32Array): number => {
-  let free = 0
-  for (let slot = 0; slot < from.length; slot++) {
-    const owner = from[slot]!
-    if (down[owner] === 0) to[slot] = owner
-    else free++
-  }
-  return free
 }
 
 /**
  * The order of turns of the second stage: who has the fewest slots for its weight is first, then by identity. So with
  * equal weights the slot counts still differ by at most 1 afterwards.
  */
-const furthestBehindFirst = (full: FullRing, survivors: Int32Array, counts: Int32Array): Int32Array => {
-  const total = full.claims.reduce((sum, claim) => sum + ringWeight(claim), 0)
-  const ahead = full.claims.map((claim, index) => counts[index]! * total - full.size * ringWeight(claim))
-  return Int32Array.from(Array.from(survivors).sort((a, b) => ahead[a]! - ahead[b]!))
+const furthestBehindFirst = ({ size, weights, counts }: FullRing, survivors: Int32Array): Int32Array => {
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  const ahead = Array.from(counts)
+  for (let claim = 0; claim < ahead.length; claim++)
+    ahead[claim] = counts[claim]! * total - size * weights[claim]!
+  return survivors.slice().sort((a, b) => ahead[a]! - ahead[b]!)
 }
 
 /** How many slots each claim owns. */

@@ -2,6 +2,7 @@
  * The Maglev fill: claims take turns, each taking its next preferred free slot.
  * Source: Eisenbud et al., "Maglev", NSDI 2016, section 3.4, Pseudocode 1.
  */
+import { nearestFree } from './nearest.js'
 import type { Permutation } from './permutation.js'
 import { takeTurns } from './turns.js'
 
@@ -22,16 +23,34 @@ export interface Fill {
   readonly weights: Int32Array
 }
 
-/** With so few free slots left, comparing all of them is cheaper than walking a preference list to the nearest. */
-const FEW_FREE_SLOTS = 128
+export const emptyFill = (preferences: readonly Preference[], size: number): Fill => {
+  const fill = {
+    size,
+    owners: new Int32Array(size).fill(-1),
+    positions: new Int32Array(preferences.length),
+    skips: new Int32Array(preferences.length),
+    weights: new Int32Array(preferences.length),
+  }
+  preferences.forEach(({ offset, skip, weight }, claim) => {
+    fill.positions[claim] = offset
+    fill.skips[claim] = skip
+    fill.weights[claim] = weight
+  })
+  return fill
+}
 
-export const emptyFill = (preferences: readonly Preference[], size: number): Fill => ({
-  size,
-  owners: new Int32Array(size).fill(-1),
-  positions: Int32Array.from(preferences, ({ offset }) => offset),
-  skips: Int32Array.from(preferences, ({ skip }) => skip),
-  weights: Int32Array.from(preferences, ({ weight }) => weight),
-})
+/** The same ring and preferences without the slots of those that are down; where lists go on stays. */
+export const withoutDown = (full: Fill, down: Uint8Array): { readonly fill: Fill; readonly free: number } => {
+  const owners = full.owners.slice()
+  let free = 0
+  for (let slot = 0; slot < owners.length; slot++) {
+    if (down[owners[slot]!] === 0) continue
+    owners[slot] = -1
+    free++
+  }
+  const { size, skips, weights } = full
+  return { fill: { size, owners, positions: full.positions.slice(), skips, weights }, free }
+}
 
 /**
  * Fills the free slots of `fill` in place.
@@ -40,87 +59,39 @@ export const emptyFill = (preferences: readonly Preference[], size: number): Fil
  * @param free   how many slots are free
  */
 export const fillFreeSlots = (fill: Fill, takers: Int32Array, free: number): void => {
-  const { size, owners, positions, skips } = fill
-  const turns = takeTurns(takers.map(claim => fill.weights[claim]!))
+  const { batch, next } = takeTurns(takers, fill.weights)
+  // The last few are found by comparing all of them: as many steps as there are, where a walk takes size / few.
+  const few = Math.ceil(Math.sqrt(fill.size) / 2)
   let nearest: ((claim: number) => number) | null = null
-  while (free > 0) {
-    turns.pass()
-    const among = turns.takers
-    const count = Math.min(turns.count, free)
-    for (let turn = 0; turn < count; turn++) {
-      if (free <= FEW_FREE_SLOTS && nearest === null) nearest = nearestFree(fill, freeSlots(owners, free))
-      const claim = takers[among[turn]!]!
-      const skip = skips[claim]!
-      let slot = positions[claim]!
-      if (nearest !== null) {
-        slot = nearest(claim)
-      } else {
-        while (owners[slot]! >= 0) {
-          slot += skip
-          if (slot >= size) slot -= size
-        }
-      }
-      owners[slot] = claim
-      slot += skip
-      positions[claim] = slot >= size ? slot - size : slot
-      free--
+  for (let left = free; left > 0; ) {
+    const count = Math.min(next(), left)
+    const walkers = Math.min(count, Math.max(left - few, 0))
+    walk(fill, batch, walkers)
+    for (let turn = walkers; turn < count; turn++) {
+      nearest ??= nearestFree(fill, left - walkers)
+      settle(fill, batch[turn]!, nearest(batch[turn]!))
     }
+    left -= count
   }
 }
 
-/** The free slots, `count` of them. */
-const freeSlots = (owners: Int32Array, count: number): Int32Array => {
-  const slots = new Int32Array(count)
-  let found = 0
-  for (let slot = owners.indexOf(-1); found < count; slot = owners.indexOf(-1, slot + 1))
-    slots[found++] = slot
-  return slots
+const settle = ({ size, owners, positions, skips }: Fill, claim: number, slot: number): void => {
+  owners[slot] = claim
+  positions[claim] = (slot + skips[claim]!) % size
 }
 
-/**
- * Finds a claim's next preferred free slot without walking: slot p + n skip is n steps ahead, so a slot's place in
- * the list is its distance from p times the inverse of skip.
- *
- * @returns a function that takes the slot off the list of free ones
- */
-const nearestFree = ({ size, positions, skips }: Fill, free: Int32Array): ((claim: number) => number) => {
-  const inverses = new Map<number, number>()
-  const perSize = 1 / size
-  let left = free.length
-  return claim => {
-    const position = positions[claim]!
-    const skip = skips[claim]!
-    let inverse = inverses.get(skip)
-    if (inverse === undefined) {
-      inverse = modularInverse(skip, size)
-      inverses.set(skip, inverse)
+/** A turn for each of the first `count` claims, every one walking its list to the next free slot. */
+const walk = ({ size, owners, positions, skips }: Fill, claims: Int32Array, count: number): void => {
+  for (let turn = 0; turn < count; turn++) {
+    const claim = claims[turn]!
+    const step = skips[claim]! - size
+    let slot = positions[claim]!
+    while (owners[slot]! >= 0) {
+      slot += step
+      slot += size & (slot >> 31) // back into 0..size-1 without a branch, which would be mispredicted half the time
     }
-    let nearest = 0
-    let fewestSteps = size
-    for (let i = 0; i < left; i++) {
-      const ahead = free[i]! - position
-      const product = (ahead < 0 ? ahead + size : ahead) * inverse // below 2^40: exact in a double
-      let steps = product - Math.floor(product * perSize) * size
-      if (steps < 0) steps += size
-      else if (steps >= size) steps -= size
-      if (steps < fewestSteps) {
-        fewestSteps = steps
-        nearest = i
-      }
-    }
-    const slot = free[nearest]!
-    free[nearest] = free[--left]!
-    return slot
+    owners[slot] = claim
+    slot += step
+    positions[claim] = slot + (size & (slot >> 31))
   }
-}
-
-/** Extended Euclid. @returns x with value * x = 1 modulo the prime `modulus` */
-const modularInverse = (value: number, modulus: number): number => {
-  let [a, b, x, y] = [value, modulus, 1, 0]
-  while (a > 1) {
-    const quotient = Math.floor(b / a)
-    ;[a, b] = [b - quotient * a, a]
-    ;[x, y] = [y - quotient * x, x]
-  }
-  return x < 0 ? x + modulus : x
 }
