@@ -48,8 +48,8 @@ const playground = (lab: Lab, daemon: Daemon) => {
 }
 
 const runDemo = async (options: Options, say: (text: string) => void): Promise<Report> => {
-  say('Lab: a client, the balancer and three backends with nginx, each in a network namespace.')
   const lab = await createLab()
+  say(`Lab ${lab.prefix}: a client, the balancer and three backends with nginx, each in a network namespace.`)
   const daemon = startDaemon(lab.balancer, {
     instance: lab.prefix.replace('lnm', 'demo'),
     directory: lab.directory,

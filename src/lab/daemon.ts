@@ -69,9 +69,6 @@ export const startDaemon = (host: Host, { instance, directory, config }: DaemonO
       `${what()} within ${timeoutMs} ms; the daemon's log:\n${running.output().stderr || running.output().stdout}`,
     )
   }
-  const isReachable = async () =>
-    existsSync(socket) && (await linimo('status')).code === 0 ? true : undefined
-
   return {
     running,
     configFile,
@@ -79,8 +76,7 @@ export const startDaemon = (host: Host, { instance, directory, config }: DaemonO
     linimo,
     json,
     ready: async (timeoutMs = 30_000) => {
-      await poll(isReachable, timeoutMs, () => 'linimo run did not answer')
-      await json<Status>('status', '--wait', `${Math.ceil(timeoutMs / 1000)}s`)
+      await Promise.race([json('status', '--wait', `${timeoutMs}ms`), failWhenEnded()])
       let last: Status | undefined
       return poll(
         async () => {

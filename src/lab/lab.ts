@@ -32,6 +32,8 @@ export interface Lab {
   readonly backends: readonly BackendHost[]
   /** One more backend, `b4` after `b3`, its nginx running. */
   readonly addBackend: () => Promise<BackendHost>
+  /** One more client, on the backends' switch: it reaches the VIPs through the balancer's interface there. */
+  readonly addNeighbour: () => Promise<Host>
   readonly close: () => Promise<void>
 }
 
@@ -48,6 +50,10 @@ export const VIP6 = '2001:db8::10'
 const hostPrefix = (address: string) => `${address}/${address.includes(':') ? 128 : 32}`
 const onHost = (address: string, device: string) =>
   `addr add ${hostPrefix(address)} dev ${device}${address.includes(':') ? ' nodad' : ''}`
+
+/** A VIP is reached by way of the balancer. */
+const routeTo = (vip: string, net4: string, net6: string) =>
+  `route add ${hostPrefix(vip)} via ${vip.includes(':') ? `${net6}::2` : `${net4}.2`}`
 
 const addBackendHost = async (site: Site, number: number): Promise<BackendHost> => {
   const name = `b${number}`
@@ -106,11 +112,7 @@ export const createLab = async (options: LabOptions = {}): Promise<Lab> => {
 
     const client = await namespaces.add('client')
     await front.connect(client, 'eth0', [`${net.v4}.1/24`, `${net.v6}::1/64`])
-    await client.ip(
-      ...vips.map(
-        vip => `route add ${hostPrefix(vip)} via ${vip.includes(':') ? `${net.v6}::2` : `${net.v4}.2`}`,
-      ),
-    )
+    await client.ip(...vips.map(vip => routeTo(vip, net.v4, net.v6)))
     if (arms === 2) {
       await addRouter(site, front)
       await client.ip('route add 10.0.0.0/24 via 10.0.1.254', 'route add fd00:10::/64 via fd00:11::254')
@@ -123,8 +125,14 @@ export const createLab = async (options: LabOptions = {}): Promise<Lab> => {
       return backend
     }
     for (let number = 1; number <= (options.backends ?? 3); number++) await addBackend()
+    const addNeighbour = async () => {
+      const host = await namespaces.add('neighbour')
+      await back.connect(host, 'eth0', ['10.0.0.100/24', 'fd00:10::100/64'])
+      await host.ip(...vips.map(vip => routeTo(vip, '10.0.0', 'fd00:10')))
+      return host
+    }
     const { prefix, directory, close } = namespaces
-    return { prefix, directory, files, client, balancer, backends, addBackend, close }
+    return { prefix, directory, files, client, balancer, backends, addBackend, addNeighbour, close }
   } catch (error) {
     await namespaces.close()
     throw error
