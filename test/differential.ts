@@ -28,7 +28,7 @@ t.test('data plane and model agree on random and mutated frames', { timeout: 300
   const seed = chosenSeed(20_240_117)
   t.comment(`LINIMO_SEED=${seed}`)
   const tables = mixedTables()
-  const dataPlane = await openDataPlane(tables, { batchSize: 1024 })
+  const dataPlane = await openDataPlane(tables)
   t.teardown(() => dataPlane.close())
 
   const { frames, verdicts, differences } = compare(dataPlane, tables, seededRandom(seed), FRAMES)

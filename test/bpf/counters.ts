@@ -77,7 +77,7 @@ t.test('a service’s packets that are not forwarded are counted by service', as
 
 t.test('over random traffic, every packet is counted exactly once', async t => {
   const tables = mixedTables()
-  const dataPlane = await instance(t, tables, { batchSize: 1024 })
+  const dataPlane = await instance(t, tables)
   const random = seededRandom(99)
   const frames = Array.from({ length: 5000 }, () => randomFrame(random, tables))
   dataPlane.runAll(frames)

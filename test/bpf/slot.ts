@@ -105,7 +105,7 @@ t.test('every slot of a ring is reached, and none beyond it', async t => {
 const CHI_SQUARE_LIMIT = 44.3
 
 t.test('realistic and structured flows spread evenly over the backends', async t => {
-  const dataPlane = await instance(t, tablesOf(ALL_PARTS), { batchSize: 1024 })
+  const dataPlane = await instance(t, tablesOf(ALL_PARTS))
   const random = seededRandom(5)
   const sets: Readonly<Record<string, readonly Flow[]>> = {
     'random clients and ports': Array.from({ length: 16000 }, () => ({

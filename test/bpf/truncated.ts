@@ -18,7 +18,7 @@ import { difference, modelAnswer } from '../fixtures/compare.js'
 import { authentication, destinationOptions, fragment, hopByHop, routing } from '../fixtures/frames.js'
 import { tcp, tcpFlags, udp } from '../fixtures/transport.js'
 
-const dataPlane = await instance(t, caseTables, { batchSize: 1024 })
+const dataPlane = await instance(t)
 const segment = tcp({ from: 40000, to: 80, flags: tcpFlags.PSH, options: counting(12) }, counting(30))
 const query = udp({ from: 40000, to: 53 }, counting(30))
 const chain = [hopByHop(1), routing(0), authentication(4), destinationOptions()]
