@@ -99,6 +99,14 @@ export interface ServiceRow extends Count {
   readonly backends: readonly BackendRow[]
 }
 
+export interface InterfaceStatus {
+  readonly name: string
+  /** null: not attached, and `reason` says why. */
+  readonly mode: 'native' | 'generic' | null
+  /** Also why it is generic although native was wanted. */
+  readonly reason: string | null
+}
+
 export interface Status {
   /** Attached, and every health check has a result. */
   readonly ready: boolean
@@ -107,11 +115,7 @@ export interface Status {
   readonly instance: string
   readonly startedAt: string
   readonly config: { readonly path: string; readonly appliedAt: string; readonly error: string | null }
-  readonly interfaces: readonly {
-    readonly name: string
-    readonly mode: 'native' | 'generic' | null
-    readonly reason: string | null
-  }[]
+  readonly interfaces: readonly InterfaceStatus[]
   readonly program: { readonly tag: string }
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]

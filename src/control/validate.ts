@@ -19,7 +19,7 @@ export type Validated =
   | { readonly ok: false; readonly id: RequestId | null; readonly error: BalancerError }
 
 /** `params` may be nil: not every language can leave a key out. */
-const envelope = z.strictObject({ id: requestId, method: z.string().max(80), params: z.unknown() })
+const envelope = z.strictObject({ id: requestId, method: z.string().max(80), params: z.unknown().optional() })
 
 /** The first problems that zod found, in one line. */
 const inWords = (error: z.ZodError): string =>
