@@ -7,20 +7,23 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <fstream>
 
 #include "arguments.h"
 #include "error.h"
 
 Descriptor::~Descriptor() { close(fd_); }
 
-// What /proc calls the descriptor; the kernel has no other way to tell.
+// By what /proc tells of the descriptor; there is no system call for it.
 static bool IsKind(int fd, Descriptor::Kind kind) {
-  static const char* const names[] = {"bpf-map", "bpf-prog", "bpf_link"};
-  char target[64] = {};
-  std::string path = "/proc/self/fd/" + std::to_string(fd);
-  if (readlink(path.c_str(), target, sizeof(target) - 1) < 0) return false;
-  return strstr(target, names[kind]) != nullptr;
+  std::ifstream lines("/proc/self/fdinfo/" + std::to_string(fd));
+  bool is_map = false, is_program = false, is_link = false;
+  for (std::string line; std::getline(lines, line);) {
+    is_map |= line.rfind("map_id:", 0) == 0;
+    is_link |= line.rfind("link_id:", 0) == 0;
+    is_program |= line.rfind("prog_id:", 0) == 0;  // a link has one too
+  }
+  return kind == Descriptor::kMap ? is_map : kind == Descriptor::kLink ? is_link : is_program && !is_link;
 }
 
 std::shared_ptr<Descriptor> Descriptor::OpenPinned(Napi::Env env, const std::string& path, Kind kind) {

@@ -128,9 +128,12 @@ Napi::Value BpfObject::Load(const Napi::CallbackInfo& info) {
     return [state = state_]() -> Answer {
       LibbpfOutput output;
       int err = bpf_object__load(state->object);
-      state->is_loading = false;
-      if (err) throw SystemFailure(err, "bpf_object__load", output.Messages(), output.VerifierLog());
-      return Nothing();
+      SystemFailure failure(err, "bpf_object__load", output.Messages(), output.VerifierLog());
+      return [=](Napi::Env env) {
+        state->is_loading = false;
+        if (err) throw failure.ToError(env);
+        return env.Undefined();
+      };
     };
   });
 }

@@ -3,7 +3,6 @@
 #include <bpf/libbpf.h>
 #include <napi.h>
 
-#include <atomic>
 #include <memory>
 
 class BpfObject : public Napi::ObjectWrap<BpfObject> {
@@ -19,7 +18,7 @@ class BpfObject : public Napi::ObjectWrap<BpfObject> {
     ~State() { bpf_object__close(object); }
     State(const State&) = delete;
     bpf_object* object;
-    std::atomic<bool> is_loading = false;
+    bool is_loading = false;  // the event loop's alone
   };
 
   bpf_object* Use(Napi::Env env, const char* call) const;
