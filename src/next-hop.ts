@@ -38,7 +38,7 @@ export interface ResolveOptions {
   /** The kernel's choice for the address, or why there is none. */
   readonly route: NetlinkRoute | { readonly error: string }
   /** Where a static next hop without a route leaves: the first entry interface. */
-  readonly entry: number | null
+  readonly entry: NetlinkLink | undefined
 }
 
 /** A VLAN device's frames leave by the device below it; tags stay as they came. */
@@ -66,10 +66,8 @@ export const resolveNextHop = (
   const isRouted = !('error' in route) && route.type === RTN_UNICAST && route.nextHops[0] !== undefined
 
   if (mac !== null) {
-    const ifindex = isRouted ? route.nextHops[0]!.ifindex : entry
-    if (ifindex === null) return { reason: 'no entry interface exists', neighbour: null }
-    const out = wayOut(tables, ifindex)
-    if (!out) return { reason: `interface ${ifindex} does not exist`, neighbour: null }
+    const out = isRouted ? wayOut(tables, route.nextHops[0]!.ifindex) : entry
+    if (!out) return { reason: 'neither its route nor its entry interface exists', neighbour: null }
     return {
       nextHop: { ifindex: out.ifindex, mac: macBytes(mac), sourceMac: out.mac ?? new Uint8Array(6) },
       neighbour: null,

@@ -38,8 +38,8 @@ export interface Target {
 
 export interface NextHopsOptions {
   readonly netlink: Netlink
-  /** The names of the interfaces that traffic enters by. */
-  readonly entryInterfaces: () => readonly string[]
+  /** Where a static next hop without a route leaves: the first interface that traffic enters by. */
+  readonly entry: (links: readonly NetlinkLink[]) => NetlinkLink | undefined
   /** Something may have changed: next hops, links. */
   readonly onChange: (change: { readonly links: boolean }) => void
   readonly log: Log
@@ -104,17 +104,11 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
     await Promise.all(addresses.map(async address => routes.set(address, await routeTo(address))))
   }
 
-  const entry = (): number | null => {
-    const names = options.entryInterfaces()
-    for (const name of names) for (const link of links.values()) if (link.name === name) return link.ifindex
-    return null
-  }
-
   const get = (target: Target): Resolution =>
     resolveNextHop(tables, {
       ...target,
       route: routes.get(target.address) ?? { error: 'not looked up' },
-      entry: entry(),
+      entry: options.entry([...links.values()]),
     })
 
   const ask = (key: NeighbourKey): void => {

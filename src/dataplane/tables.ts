@@ -66,12 +66,12 @@ const bytesEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, 
 const lowWord = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 
 export interface Tables {
-  /** Adds or changes services. Resolves when every changed slot is in place. @returns how many slots changed */
+  /** Adds or changes services; an `owners` that is the very array of the last time is not looked at. Resolves when every changed slot is in place. @returns how many slots changed */
   put(wanted: readonly WantedService[]): Promise<number>
   remove(identities: readonly string[]): void
   setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
-  /** A backend's next hop alone. */
-  setNextHop(service: string, backend: string, nextHop: NextHop | null): void
+  /** Another key for the flow hash: every flow may change its slot. */
+  setSeed(seed: string): Promise<void>
   /** What names an id in a trace. */
   serviceOf(id: number): string | null
   backendOf(id: number): { readonly service: string; readonly identity: string } | null
@@ -191,7 +191,6 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       if (attempt === 7)
         throw new BalancerError('ERR_LIMIT', `no room for ${present.size} services in the service table`)
     }
-    seed = shape.seed
     serviceIds.grow(shape.services)
     backendIds.grow(shape.backends)
     regions.grow(shape.slots)
@@ -263,7 +262,8 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       writeBackend(id, at.id, nextHop)
     }
     const ids = wanted.backends.map(({ identity }) => at.backendIds.get(identity)!)
-    const changed = writeRing(base, wanted.owners, ids)
+    const isSameRing = lastPut.get(name)?.owners === wanted.owners && base === at.base
+    const changed = isSameRing ? 0 : writeRing(base, wanted.owners, ids)
     at.base = base
     at.size = size
     lastPut.set(name, wanted)
@@ -307,10 +307,10 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
       else writeInterfaces(memory.interfaces)
     },
-    setNextHop: (service, backend, nextHop) => {
-      const at = present.get(service)
-      const id = at?.backendIds.get(backend)
-      if (at && id !== undefined) writeBackend(id, at.id, nextHop)
+    setSeed: async wanted => {
+      if (wanted === seed) return
+      seed = wanted
+      await reshape({ seed })
     },
     serviceOf: id => [...present].find(([, at]) => at.id === id)?.[0] ?? null,
     backendOf: id => owners.get(id) ?? null,

@@ -1,0 +1,310 @@
+/**
+ * The running balancer: the configuration, what health checks and the kernel say, and from these the data plane's
+ * tables. One path for every change: mark the services that it touches, and the next pass brings them up to date.
+ */
+
+import { macText } from './address.js'
+import type { Attachments } from './attachments.js'
+import type { BackendRow, Change, Event, RingView, ServiceRow } from './control/protocol.js'
+import { addCounts, addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
+import type { ServiceCounts, Tables, WantedService } from './dataplane/tables.js'
+import { BalancerError } from './errors.js'
+import type { Judgement } from './health/judge.js'
+import type { Checked, Monitor } from './health/monitor.js'
+import type { Log } from './log.js'
+import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+import type { NextHops } from './next-hops.js'
+import { createPasses } from './passes.js'
+import { diffConfigs } from './reconcile.js'
+import { countSlots, ringDigest } from './ring.js'
+import { type RingViewOptions, viewRing } from './ring-view.js'
+import { claimsOf, type Rings } from './rings.js'
+import { type Standing, standingOf, takers } from './standing.js'
+
+export interface BalancerOptions {
+  readonly config: Config
+  /** The configuration's seed, or the instance's own. */
+  readonly seedOf: (config: Config) => string
+  readonly tables: Tables
+  readonly rings: Rings
+  readonly nextHops: NextHops
+  readonly monitor: Monitor
+  readonly attachments: Attachments
+  readonly publish: (event: Event) => void
+  readonly log: Log
+}
+
+export interface Balancer {
+  readonly config: () => Config
+  /**
+   * Changes the configuration, at once; resolves when the data plane has it.
+   *
+   * @param change what is there -> what is wanted; may throw, and then nothing has changed
+   * @param by     who asked, for the log
+   */
+  update(change: (present: Config) => Config, by: string): Promise<readonly Change[]>
+  /** Fills the tables. */
+  prepare(): Promise<void>
+  /** Attaches to the interfaces for the first time. @throws BalancerError when one of them does not take the program */
+  attach(): Promise<void>
+  /** Something outside has changed: a link, a next hop. */
+  refresh(change: { readonly links: boolean }): Promise<void>
+  /** A check's health has changed. */
+  healthChanged(key: string, now: Judgement, before: Judgement): Promise<void>
+  /** Whether every enabled backend is resolved. */
+  isResolved(): boolean
+  serviceRows(): Promise<readonly ServiceRow[]>
+  ringView(service: string, options: RingViewOptions): RingView
+}
+
+/** What a service's tables were made of. */
+interface Running {
+  readonly service: Service
+  readonly standings: readonly Standing[]
+  readonly takes: readonly boolean[]
+  readonly owners: Int32Array
+}
+
+/** In a pass's names: the interfaces are to be looked at. No service is called so. */
+const INTERFACES = 'interfaces'
+
+/** Names a check: the service's identity, then the backend's. */
+export const checkKey = (service: Service, backend: Backend): string =>
+  `${serviceIdentity(service)} ${backendIdentity(service, backend)}`
+
+const checksOf = ({ services }: Config): Checked[] =>
+  services.flatMap(service => {
+    const { health } = service
+    if (health === null) return []
+    return service.backends.map(backend => ({
+      key: checkKey(service, backend),
+      check: health,
+      target: {
+        address: backend.address,
+        port: health.port ?? backend.port ?? service.port,
+        vip: service.vip,
+      },
+    }))
+  })
+
+export const createBalancer = (options: BalancerOptions): Balancer => {
+  const { tables, rings, nextHops, monitor, attachments, publish, log } = options
+  let { config } = options
+  const running = new Map<string, Running>()
+
+  const standings = (service: Service): Standing[] =>
+    service.backends.map(backend =>
+      standingOf(service, backend, monitor.judgement(checkKey(service, backend)), nextHops.get(backend)),
+    )
+
+  const wantedOf = ({ service, owners }: Running): WantedService => ({
+    service,
+    owners,
+    backends: service.backends.map(backend => {
+      const resolution = nextHops.get(backend)
+      return {
+        identity: backendIdentity(service, backend),
+        nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
+      }
+    }),
+  })
+
+  const tell = (before: Running | undefined, now: Running): void => {
+    const reasons = new Map(
+      before?.service.backends.map((backend, i) => [
+        backendIdentity(before.service, backend),
+        before.standings[i]!,
+      ]),
+    )
+    now.service.backends.forEach((backend, i) => {
+      const was = reasons.get(backendIdentity(now.service, backend))
+      const { lacksNextHop, reason } = now.standings[i]!
+      if (lacksNextHop === (was?.lacksNextHop ?? false)) return
+      const name = `${now.service.name}/${backend.name}`
+      if (lacksNextHop) log.warn({ event: 'backend.no-next-hop', backend: name, reason }, 'gets no packets')
+      else log.info({ event: 'backend.next-hop', backend: name }, 'its next hop is known')
+      publish({
+        kind: 'next-hop',
+        service: now.service.name,
+        backend: backend.name,
+        reason: lacksNextHop ? reason : null,
+      })
+    })
+  }
+
+  const tellHealth = (key: string, now: Judgement, before: Judgement): void => {
+    for (const service of config.services)
+      for (const backend of service.backends) {
+        if (checkKey(service, backend) !== key || now.health === before.health) continue
+        const name = `${service.name}/${backend.name}`
+        if (now.health === 'up') log.info({ event: 'backend.up', backend: name }, 'up')
+        else log.warn({ event: 'backend.down', backend: name, reason: now.reason }, 'down')
+        publish({
+          kind: 'health',
+          service: service.name,
+          backend: backend.name,
+          health: now.health,
+          reason: now.reason,
+        })
+      }
+  }
+
+  const runningNow = async (service: Service): Promise<Running> => {
+    const before = running.get(serviceIdentity(service))
+    const now = standings(service)
+    const takes = takers(now)
+    const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
+    const owners = isSameRing ? before.owners : await rings.owners(service, takes)
+    return { service, standings: now, takes, owners }
+  }
+
+  /** Brings services up to date: those configured are put, those that are not are removed. */
+  const pass = async (identities: ReadonlySet<string>): Promise<void> => {
+    const current = config
+    await nextHops.follow(current.services.flatMap(({ backends }) => backends))
+    monitor.watch(checksOf(current))
+    if (identities.has(INTERFACES)) {
+      await attachments.sync(current, nextHops.links(), false)
+      await tables.setInterfaces(attachments.entries())
+    }
+    await tables.setSeed(options.seedOf(current))
+
+    const configured = new Map(current.services.map(service => [serviceIdentity(service), service]))
+    const gone = [...running.keys()].filter(identity => !configured.has(identity))
+    const next: Running[] = []
+    for (const identity of identities) {
+      const service = configured.get(identity)
+      if (service) next.push(await runningNow(service))
+    }
+    tables.remove(gone)
+    for (const identity of gone) {
+      running.delete(identity)
+      rings.forget(identity)
+    }
+    await tables.put(next.map(wantedOf))
+    for (const one of next) {
+      tell(running.get(serviceIdentity(one.service)), one)
+      running.set(serviceIdentity(one.service), one)
+    }
+  }
+
+  const changed = createPasses(pass)
+  const all = (): string[] => config.services.map(serviceIdentity)
+
+  const find = (name: string): Running => {
+    const one = [...running.values()].find(({ service }) => service.name === name)
+    if (one) return one
+    throw new BalancerError('ERR_NOT_FOUND', `there is no service "${name}"`, {
+      hint: `the services are ${config.services.map(service => service.name).join(', ') || 'none'}`,
+    })
+  }
+
+  const rowOf = (
+    one: Running,
+    i: number,
+    slots: Int32Array,
+    counts: ServiceCounts | undefined,
+  ): BackendRow => {
+    const { service } = one
+    const backend = service.backends[i]!
+    const count: BackendCount = counts?.backends.get(backendIdentity(service, backend)) ?? noCount
+    const total = addTraffic(count.tx, count.redirect)
+    const resolution = nextHops.get(backend)
+    const { health, reason } = standings(service)[i]!
+    const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
+    const link = nextHops.links().find(({ ifindex }) => ifindex === nextHop?.ifindex)
+    return {
+      service: service.name,
+      backend: backend.name,
+      address: backend.address,
+      port: backend.port ?? service.port,
+      weight: backend.weight,
+      state: 'enabled',
+      health,
+      slots: slots[i]!,
+      flows: null,
+      packets: String(total.packets),
+      bytes: String(total.bytes),
+      newFlows: String(count.syns),
+      nextHop: nextHop && { interface: link?.name ?? String(nextHop.ifindex), mac: macText(nextHop.mac) },
+      reason,
+    }
+  }
+
+  const serviceRow = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
+    const { service, owners } = one
+    const slots = countSlots(owners, service.backends.length)
+    const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount].reduce(
+      addCounts,
+      noCount,
+    )
+    const total = addTraffic(counted.tx, counted.redirect)
+    return {
+      service: service.name,
+      vip: service.vip,
+      port: service.port,
+      protocol: service.protocol,
+      forward: service.forward,
+      scheduler: service.scheduler,
+      ringSize: service.ringSize,
+      noBackend: service.noBackend,
+      digest: ringDigest(claimsOf(service), owners),
+      packets: String(total.packets),
+      bytes: String(total.bytes),
+      backends: service.backends.map((_, i) => rowOf(one, i, slots, counts)),
+    }
+  }
+
+  return {
+    config: () => config,
+    update: async (change, by) => {
+      const before = config
+      const after = change(before)
+      const changes = diffConfigs(before, after)
+      config = after
+      const kept = new Set(before.services)
+      const touched = after.services.filter(service => !kept.has(service)).map(serviceIdentity)
+      await changed(
+        changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
+          ? [...all(), INTERFACES]
+          : touched,
+      )
+      for (const { action, kind, name, detail } of changes)
+        log.info(
+          { event: 'config.changed', action, kind, name, detail, by },
+          `${action} ${kind} ${name}: ${detail}`,
+        )
+      if (changes.length > 0) publish({ kind: 'change', changes, by })
+      return changes
+    },
+    refresh: async ({ links }) => {
+      await changed(links ? [...all(), INTERFACES] : all())
+    },
+    prepare: () => changed(all()),
+    attach: async () => {
+      await attachments.sync(config, nextHops.links(), true)
+      await changed([...all(), INTERFACES])
+    },
+    healthChanged: async (key, now, before) => {
+      tellHealth(key, now, before)
+      await changed(config.services.map(serviceIdentity).filter(identity => key.startsWith(`${identity} `)))
+    },
+    isResolved: () =>
+      config.services.every(service =>
+        service.backends.every(backend => backend.weight === 0 || 'nextHop' in nextHops.get(backend)),
+      ),
+    serviceRows: async () => {
+      const counts = await tables.counts()
+      return [...running.values()]
+        .map(one => serviceRow(one, counts.get(serviceIdentity(one.service))))
+        .sort((a, b) => (a.service < b.service ? -1 : 1))
+    },
+    ringView: (name, viewOptions) => {
+      const { service, takes } = find(name)
+      const byIdentity = new Map(
+        service.backends.map((backend, i) => [backendIdentity(service, backend), takes[i]!]),
+      )
+      return viewRing(service, backend => !byIdentity.get(backendIdentity(service, backend)), viewOptions)
+    },
+  }
+}

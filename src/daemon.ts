@@ -1,0 +1,124 @@
+/** The parts of a running daemon, joined: what main.ts starts and stops. */
+import { createAttachments } from './attachments.js'
+import { type Balancer, createBalancer } from './balancer.js'
+import type { Event, InterfaceStatus } from './control/protocol.js'
+import { Dataplane } from './dataplane/dataplane.js'
+import { createTables } from './dataplane/tables.js'
+import { systemClock } from './health/clock.js'
+import { createMonitor } from './health/monitor.js'
+import { probe } from './health/probe.js'
+import type { Log } from './log.js'
+import type { Config } from './model.js'
+import { loadNative, type NetlinkLink } from './native.js'
+import { createNextHops, type NextHops } from './next-hops.js'
+import { createRingBuilder } from './ring-builder.js'
+import { createRings } from './rings.js'
+
+/** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
+const REJECTS_PER_SECOND = 1000
+/** How long the first attachment waits for the backends' neighbours to answer. */
+const RESOLVE_WAIT_MS = 1000
+const RESOLVE_POLL_MS = 10
+
+export interface Daemon {
+  readonly balancer: Balancer
+  readonly dataplane: Dataplane
+  readonly interfaces: () => readonly InterfaceStatus[]
+  /** Attached everywhere, and every check has a result. */
+  isReady(): boolean
+  /** Detaches, and frees everything. */
+  close(): Promise<void>
+}
+
+const firstOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): NetlinkLink | undefined =>
+  interfaces.flatMap(name => links.find(link => link.name === name) ?? [])[0]
+
+const delay = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
+export interface DaemonOptions {
+  readonly config: Config
+  /** The instance's own seed, for a configuration without one. */
+  readonly instanceSeed: () => string
+  readonly publish: (event: Event) => void
+  readonly log: Log
+}
+
+/** Loads, fills, then attaches: no packet meets a table that is not ready. @throws BalancerError when it cannot */
+export const startDaemon = async ({ config, instanceSeed, publish, log }: DaemonOptions): Promise<Daemon> => {
+  const native = loadNative()
+  const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
+  const { services, backends, slots } = config.limits
+  const closing: (() => unknown)[] = []
+
+  const close = async (): Promise<void> => {
+    for (const end of closing.splice(0).reverse()) await end()
+  }
+  const failed = (what: string) => (error: unknown) => {
+    log.error({ event: 'update.failed', error: String(error) }, `${what} could not be brought into effect`)
+  }
+
+  try {
+    const dataplane = await Dataplane.load({
+      services,
+      backends,
+      slots,
+      interfaces: 256,
+      seed: seedOf(config),
+      anyPort: config.services.some(({ port }) => port === 0),
+      rejectsPerSecond: REJECTS_PER_SECOND,
+      trace: false,
+    })
+    closing.push(() => dataplane.close())
+
+    const attachments = createAttachments({
+      dataplane,
+      queryXdp: native.queryXdp,
+      log,
+      onChange: ({ name, mode, reason }) => publish({ kind: 'interface', name, mode, reason }),
+    })
+    const nextHops: NextHops = await createNextHops({
+      netlink: new native.Netlink(),
+      entry: links => firstOf(balancer?.config() ?? config, links),
+      onChange: change => void balancer?.refresh(change).catch(failed('a change of the network')),
+      log,
+      probe: true,
+    })
+    closing.push(() => nextHops.close())
+
+    const monitor = createMonitor(probe, systemClock, (key, now, before) => {
+      balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
+    })
+    closing.push(() => monitor.close())
+    const builder = createRingBuilder()
+    closing.push(() => builder.close())
+
+    let balancer: Balancer | null = null
+    balancer = createBalancer({
+      config,
+      seedOf,
+      tables: createTables(dataplane, () => performance.now()),
+      rings: createRings(builder),
+      nextHops,
+      monitor,
+      attachments,
+      publish,
+      log,
+    })
+    const deadline = performance.now() + RESOLVE_WAIT_MS
+    await balancer.prepare()
+    while (!balancer.isResolved() && performance.now() < deadline) await delay(RESOLVE_POLL_MS)
+    await balancer.attach()
+
+    const isAttached = (): boolean => attachments.status().every(({ mode }) => mode !== null)
+    return {
+      balancer,
+      dataplane,
+      interfaces: () => attachments.status(),
+      isReady: () => isAttached() && monitor.isComplete(),
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}

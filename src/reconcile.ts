@@ -1,0 +1,101 @@
+/** What differs between two configurations, in words. Pure. */
+import type { Change } from './control/protocol.js'
+import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+
+const show = (value: unknown): string =>
+  value === null ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value)
+
+/** "weight 1 -> 5, mac none -> 02:..." over the keys that differ. */
+const differences = <T extends object>(before: T, after: T, keys: readonly (keyof T & string)[]): string =>
+  keys
+    .filter(key => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+    .map(key => `${key} ${show(before[key])} -> ${show(after[key])}`)
+    .join(', ')
+
+const serviceKeys = [
+  'name',
+  'vip',
+  'port',
+  'protocol',
+  'forward',
+  'scheduler',
+  'ringSize',
+  'hash',
+  'noBackend',
+  'tracking',
+  'idleTimeMs',
+  'udpIdleTimeMs',
+  'health',
+] as const satisfies readonly (keyof Service)[]
+
+const backendKeys = ['name', 'weight', 'mac'] as const satisfies readonly (keyof Backend)[]
+const settingKeys = ['xdp', 'seed', 'limits'] as const satisfies readonly (keyof Config)[]
+
+const byKey = <T>(items: readonly T[], key: (item: T) => string): Map<string, T> =>
+  new Map(items.map(item => [key(item), item]))
+
+const backendChanges = (before: Service, after: Service): Change[] => {
+  const present = byKey(before.backends, backend => backendIdentity(before, backend))
+  const wanted = byKey(after.backends, backend => backendIdentity(after, backend))
+  const named = (backend: Backend): string => `${after.name}/${backend.name}`
+  const changes: Change[] = []
+  for (const [identity, backend] of present)
+    if (!wanted.has(identity))
+      changes.push({
+        action: 'remove',
+        kind: 'backend',
+        name: `${before.name}/${backend.name}`,
+        detail: identity,
+      })
+  for (const [identity, backend] of wanted) {
+    const was = present.get(identity)
+    if (!was) {
+      changes.push({
+        action: 'add',
+        kind: 'backend',
+        name: named(backend),
+        detail: `${identity}, weight ${backend.weight}`,
+      })
+      continue
+    }
+    const detail = differences(was, backend, backendKeys)
+    if (detail) changes.push({ action: 'change', kind: 'backend', name: named(backend), detail })
+  }
+  return changes
+}
+
+const serviceChanges = (before: Config, after: Config): Change[] => {
+  const present = byKey(before.services, serviceIdentity)
+  const wanted = byKey(after.services, serviceIdentity)
+  const changes: Change[] = []
+  for (const [identity, { name }] of present)
+    if (!wanted.has(identity)) changes.push({ action: 'remove', kind: 'service', name, detail: identity })
+  for (const [identity, service] of wanted) {
+    const was = present.get(identity)
+    if (!was) {
+      const detail = `${identity}, ${service.backends.length} backends`
+      changes.push({ action: 'add', kind: 'service', name: service.name, detail })
+      continue
+    }
+    const detail = differences(was, service, serviceKeys)
+    if (detail) changes.push({ action: 'change', kind: 'service', name: service.name, detail })
+    changes.push(...backendChanges(was, service))
+  }
+  return changes
+}
+
+/** Two services are the same by VIP, port and protocol, two backends by address and port; the order means nothing. */
+export const diffConfigs = (before: Config, after: Config): Change[] => {
+  const changes: Change[] = []
+  for (const name of before.interfaces)
+    if (!after.interfaces.includes(name))
+      changes.push({ action: 'remove', kind: 'interface', name, detail: 'detach' })
+  for (const name of after.interfaces)
+    if (!before.interfaces.includes(name))
+      changes.push({ action: 'add', kind: 'interface', name, detail: 'attach' })
+  for (const key of settingKeys) {
+    const detail = differences(before, after, [key])
+    if (detail) changes.push({ action: 'change', kind: 'setting', name: key, detail })
+  }
+  return [...changes, ...serviceChanges(before, after)]
+}
