@@ -1,6 +1,7 @@
 /** The command line: noun, then verb. Built on the exported client; what needs no daemon is imported when it is used. */
 import { Command, CommanderError } from 'commander'
 import { addBackend } from './backend.js'
+import { addCompletion } from './completion.js'
 import { addConfig } from './config.js'
 import { createContext } from './context.js'
 import { addDemo } from './demo.js'

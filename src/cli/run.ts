@@ -1,12 +1,13 @@
 import { type Command, Option } from 'commander'
 import { instancePaths } from '../instance.js'
+import type { LogLevel } from '../log.js'
 import type { Context } from './context.js'
 
 interface RunOptions {
   readonly config: string
   readonly pinDir?: string
   readonly stateDir?: string
-  readonly logLevel: string
+  readonly logLevel: LogLevel
 }
 
 export const addRun = (program: Command, context: Context): void => {
@@ -18,7 +19,7 @@ export const addRun = (program: Command, context: Context): void => {
     .option('--state-dir <path>', 'where it keeps its state (default /var/lib/linimo/INSTANCE)')
     .addOption(
       new Option('--log-level <level>', 'how much it logs')
-        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .choices(['debug', 'info', 'warn', 'error', 'silent'])
         .default('info'),
     )
     .action(async ({ config, pinDir, stateDir, logLevel }: RunOptions) => {
@@ -26,7 +27,6 @@ export const addRun = (program: Command, context: Context): void => {
       const paths = instancePaths(instance, { socketPath: context.socketPath(), pinDir, stateDir })
       context.setConfigFile(config)
       const { runDaemon } = await import('../main.js')
-      const exitCode: unknown = await runDaemon({ configPath: config, instance, logLevel, ...paths })
-      if (typeof exitCode === 'number') context.setExitCode(exitCode)
+      await runDaemon({ configPath: config, instance, logLevel, ...paths })
     })
 }

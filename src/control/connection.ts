@@ -1,9 +1,9 @@
 /** One client of the control socket: its requests in, answers and events out, neither without bound. */
 import type { Socket } from 'node:net'
 import { BalancerError } from '../errors.js'
+import type { Log } from '../log.js'
 import { createDecoder, encode } from './codec.js'
 import { toErrorBody } from './error-body.js'
-import type { Log } from './log.js'
 import { type Handlers, MAX_REQUEST_BYTES, type Method, type Peer } from './protocol.js'
 import { type Request, validate } from './validate.js'
 

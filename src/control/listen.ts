@@ -83,6 +83,16 @@ const alreadyRunning = (socketPath: string, pid: number): BalancerError =>
     { hint: 'end it first, or run another instance with --instance NAME' },
   )
 
+/**
+ * For before anything is touched: a daemon that comes second must not disturb the first.
+ *
+ * @throws BalancerError `ERR_ALREADY_RUNNING` when somebody answers on the socket
+ */
+export const refuseSecond = async (socketPath: string, pidOf: PidOf): Promise<void> => {
+  const pid = await listenerOf(socketPath, pidOf)
+  if (pid !== null) throw alreadyRunning(socketPath, pid)
+}
+
 /** Gives the socket its name. A file that nobody answers on is replaced, and only that very file. */
 const publish = async (temporary: string, socketPath: string, pidOf: PidOf): Promise<void> => {
   for (let attempt = 0; attempt < 5; attempt++) {
@@ -93,8 +103,7 @@ const publish = async (temporary: string, socketPath: string, pidOf: PidOf): Pro
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
     }
-    const pid = await listenerOf(socketPath, pidOf)
-    if (pid !== null) throw alreadyRunning(socketPath, pid)
+    await refuseSecond(socketPath, pidOf)
     if (present === null || present !== (await inodeOf(socketPath))) continue
     if (!(await stat(socketPath)).isSocket())
       throw new BalancerError('ERR_CONFLICT', `${socketPath} is there and is no socket`, {

@@ -1,9 +1,9 @@
 /** The control socket's server. */
 import { createServer, type Socket } from 'node:net'
+import type { Log } from '../log.js'
 import { encode } from './codec.js'
 import { type Connection, serveConnection } from './connection.js'
-import { listen } from './listen.js'
-import type { Log } from './log.js'
+import { listen, refuseSecond } from './listen.js'
 import type { Event, Handlers, Peer } from './protocol.js'
 
 /** Each may hold a megabyte or two: what they can take together stays bounded. */
@@ -28,6 +28,17 @@ export interface ControlServer {
 /** Node keeps a socket's descriptor to itself. */
 const descriptorOf = (socket: Socket): number =>
   (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1
+
+/**
+ * For a daemon's start, before it touches anything.
+ *
+ * @throws BalancerError `ERR_ALREADY_RUNNING` when a daemon answers on the socket
+ */
+export const ensureNotRunning = ({
+  socketPath,
+  peerOf,
+}: Pick<ServeOptions, 'socketPath' | 'peerOf'>): Promise<void> =>
+  refuseSecond(socketPath, socket => peerOf(descriptorOf(socket)).pid)
 
 /**
  * Answers requests on a unix socket, mode 0660, group `linimo` where it exists.

@@ -14,7 +14,7 @@ import t from 'tap'
 import { connect } from '../../src/control/client.js'
 import { encode } from '../../src/control/codec.js'
 import { MAX_REQUEST_BYTES, type Peer } from '../../src/control/protocol.js'
-import { serve } from '../../src/control/server.js'
+import { ensureNotRunning, serve } from '../../src/control/server.js'
 import { BalancerError } from '../../src/errors.js'
 import { fakeHandlers, keepLog, PEER, startDaemon, temporaryDirectory } from './fixtures/daemon.js'
 import { asNobody } from './fixtures/nobody.js'
@@ -370,6 +370,8 @@ t.test('a second daemon is refused, naming the first; the first is not disturbed
   const { socketPath } = await startDaemon(t)
   const again = serve({ socketPath, handlers: fakeHandlers(), log: keepLog(), peerOf: () => PEER })
   await t.rejects(again, { code: 'ERR_ALREADY_RUNNING', message: /process 4242/ })
+  await t.rejects(ensureNotRunning({ socketPath, peerOf: () => PEER }), { code: 'ERR_ALREADY_RUNNING' })
+  await t.resolves(ensureNotRunning({ socketPath: `${socketPath}.none`, peerOf: () => PEER }))
   const client = await connect({ socketPath })
   t.match(await client.status(), { ready: true })
   await client.close()

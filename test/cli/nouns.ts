@@ -1,0 +1,147 @@
+import t, { type Test } from 'tap'
+import { startDaemon } from '../control/fixtures/daemon.js'
+import { linimo } from './fixtures/run.js'
+
+const daemonFor = async (t: Test) => {
+  const { socketPath } = await startDaemon(t)
+  return (...argv: string[]) => linimo([...argv, '--socket', socketPath])
+}
+
+const json = ({ code, stdout, stderr }: Awaited<ReturnType<typeof linimo>>): unknown => {
+  if (code !== 0) throw new Error(`exit ${code}: ${stderr}`)
+  return JSON.parse(stdout)
+}
+
+t.test('service list and show', async t => {
+  const run = await daemonFor(t)
+  t.match(json(await run('service', 'list', '--json')), [{ service: 'web', packets: '18446744073709551615' }])
+  t.match(json(await run('--json', 'svc', 'show', 'web')), {
+    vip: '192.0.2.10',
+    backends: [{ backend: 'b1' }, {}],
+  })
+  t.equal(
+    (await run('service', 'list')).stdout,
+    [
+      'SERVICE  VIP                FORWARD  SCHEDULER  RING  DIGEST            UP                PACKETS  BYTES',
+      'web      192.0.2.10:80/tcp  dr       maglev      251  00112233445566ff  1/2  18446744073709551615   2000',
+      '',
+    ].join('\n'),
+  )
+  t.equal(
+    (await run('service', 'show', 'web')).stdout,
+    [
+      'web  192.0.2.10:80/tcp  dr  maglev  251 slots  no backend: reject  digest 00112233445566ff',
+      '  BACKEND  ADDRESS       WEIGHT  STATE    HEALTH  SLOTS  SHARE  PACKETS  NEXT HOP',
+      '  b1       10.0.0.11:80       1  enabled  up        126  50.2%       10  02:00:00:00:00:0b on eth0',
+      '  b2       10.0.0.12:80       1  enabled  down      125  49.8%       10  connection refused',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('backend list and show', async t => {
+  const run = await daemonFor(t)
+  const rows = json(await run('backend', 'list', '--json'))
+  t.match(rows, [
+    { service: 'web', backend: 'b1', nextHop: { interface: 'eth0' } },
+    { nextHop: null, reason: 'connection refused' },
+  ])
+  t.same(json(await run('be', 'list', 'web', '--json')), rows)
+  t.match(json(await run('backend', 'show', 'web/b2', '--json')), { backend: 'b2', health: 'down' })
+  t.equal(
+    (await run('backend', 'list')).stdout,
+    [
+      'BACKEND  ADDRESS       WEIGHT  STATE    HEALTH  SLOTS  PACKETS  NEXT HOP',
+      'web/b1   10.0.0.11:80       1  enabled  up        126       10  02:00:00:00:00:0b on eth0',
+      'web/b2   10.0.0.12:80       1  enabled  down      125       10  connection refused',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('backend add, set and remove', async t => {
+  const run = await daemonFor(t)
+  const added = await run(
+    'backend',
+    'add',
+    'web/b4',
+    '--address',
+    '2001:db8::4',
+    '--port',
+    '8080',
+    '--weight',
+    '3',
+    '--json',
+  )
+  t.match(json(added), { backend: 'b4', address: '2001:db8::4', port: 8080, weight: 3 })
+  t.match(json(await run('backend', 'set', 'web/b4', '--weight', '0', '--json')), { weight: 0 })
+  t.match((await run('backend', 'set', 'web/b4', '--mac', 'none')).stdout, /web\/b4 +\[2001:db8::4\]:8080/)
+  t.same(json(await run('backend', 'remove', 'web/b4', '--json')), { service: 'web', backend: 'b4' })
+  t.equal((await run('backend', 'remove', 'web/b1')).stdout, 'removed web/b1\n')
+})
+
+t.test("a backend's name is what comes after the first slash", async t => {
+  let seen: unknown
+  const { socketPath } = await startDaemon(t, {
+    'backend.remove': async params => {
+      seen = params
+      return params
+    },
+  })
+  await linimo(['backend', 'remove', 'web/[2001:db8::1]:80', '--socket', socketPath])
+  t.same(seen, { service: 'web', backend: '[2001:db8::1]:80' })
+  await linimo(['backend', 'remove', 'web/a/b', '--socket', socketPath])
+  t.same(seen, { service: 'web', backend: 'a/b' })
+})
+
+t.test('ring show', async t => {
+  const run = await daemonFor(t)
+  t.same(json(await run('ring', 'show', 'web', '--slots', '--down', 'b1,b9', '--json')), {
+    service: 'web',
+    size: 251,
+    digest: '00112233445566ff',
+    backends: [
+      { backend: 'b1', slots: 0, expected: 0.5, actual: 126 / 251 },
+      { backend: 'b2', slots: 126, expected: 0.5, actual: 126 / 251 },
+    ],
+    owners: ['b1', null],
+  })
+  t.equal(
+    (await run('ring', 'show', 'web', '--slots')).stdout,
+    [
+      'web: 251 slots, digest 00112233445566ff',
+      'BACKEND  SLOTS  EXPECTED   ACTUAL',
+      'b1         126   50.000%  50.199%',
+      'b2         126   50.000%  50.199%',
+      '',
+      '0 b1',
+      '1 -',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('nothing of a name or a reason can steer the terminal', async t => {
+  const { socketPath } = await startDaemon(t, {
+    'ring.show': async ({ service }) => ({
+      service,
+      size: 251,
+      digest: '',
+      backends: [{ backend: '\x1b[2Jb1', slots: 1, expected: 1, actual: 1 }],
+    }),
+  })
+  const { stdout } = await linimo(['ring', 'show', 'web', '--socket', socketPath], {
+    isTTY: true,
+    env: { NO_COLOR: '1' },
+  })
+  t.notMatch(stdout, '\x1b')
+  t.match(stdout, '?[2Jb1')
+})
+
+t.test('colours are for terminals, and not where NO_COLOR is set', async t => {
+  const { socketPath } = await startDaemon(t)
+  const argv = ['backend', 'list', '--socket', socketPath]
+  t.match((await linimo(argv, { isTTY: true })).stdout, '\x1b[31mdown')
+  t.notMatch((await linimo(argv, { isTTY: true, env: { NO_COLOR: '1' } })).stdout, '\x1b')
+  t.notMatch((await linimo(argv)).stdout, '\x1b')
+})
