@@ -1,0 +1,84 @@
+/** The configuration file: text -> checked Config, with every problem and its place. Pure. */
+import { crossCheck } from './config/cross-checks.js'
+import { childPath, expectMap, readFields } from './config/fields.js'
+import { createReport, type Position, type Report } from './config/problem.js'
+import { httpShape, limitsShape, rootShape, serviceNameRule } from './config/schema.js'
+import { finishService, readService, type ServiceDraft } from './config/service.js'
+import { type MapNode, type Node, readSource } from './config/source.js'
+import type { Config, Limits } from './model.js'
+
+export { type BackendChange, changedBackend, type NewBackend, newBackend } from './config/backend-change.js'
+export { ConfigError, type ConfigProblem } from './config/problem.js'
+
+export const DEFAULT_LIMITS: Limits = { services: 1024, backends: 16384, slots: 4194304, flows: 1048576 }
+
+export interface ParsedConfig {
+  readonly config: Config
+  /** What is right but has no effect, or not the likely one: "12:5 services.web.tracking: ...". */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * @param text YAML 1.2 or JSON
+ * @throws ConfigError `ERR_CONFIG_INVALID` with all problems
+ */
+export const parseConfig = (text: string): ParsedConfig => {
+  const { report, warnings, conclude } = createReport()
+  const root = readSource(text, report)
+  const map = root && expectMap(root, 'the configuration', '', report)
+  const config = map ? readConfig(map, report) : null
+  conclude()
+  if (config === null) throw new Error('a configuration without problems was not read')
+  return { config, warnings }
+}
+
+const readConfig = (root: MapNode, report: Report): Config => {
+  const fields = readFields(rootShape, root, root.at, '', report, ['interfaces'])
+  const { values } = fields
+  const drafts = values.services ? readServices(values.services, report) : []
+  crossCheck(drafts, report)
+  for (const draft of drafts) warnOfTracking(draft, report)
+  if (values.http) readHttp(values.http, fields.at('http'), report)
+  if (values['probe-prefix'] !== undefined)
+    report.warning(
+      fields.at('probe-prefix'),
+      'probe-prefix',
+      'this version probes the backends by their own addresses',
+    )
+  return {
+    interfaces: values.interfaces ?? [],
+    xdp: values.xdp ?? 'auto',
+    seed: values.seed ?? null,
+    limits: values.limits ? readLimits(values.limits, fields.at('limits'), report) : DEFAULT_LIMITS,
+    services: drafts.flatMap(draft => finishService(draft) ?? []),
+  }
+}
+
+const readServices = (node: Node, report: Report): ServiceDraft[] => {
+  const map = expectMap(node, 'services', 'services', report)
+  return Array.from(map?.entries ?? [], ([name, entry]) => {
+    const path = childPath('services', name)
+    const broken = serviceNameRule(name)
+    if (broken) report.problem(entry.at, path, `the service's name ${JSON.stringify(name)} ${broken}`)
+    return readService(name, entry, path, report)
+  }).filter(draft => draft !== null)
+}
+
+const readLimits = (node: Node, at: Position, report: Report): Limits => {
+  const map = expectMap(node, 'limits', 'limits', report)
+  return map
+    ? { ...DEFAULT_LIMITS, ...readFields(limitsShape, map, at, 'limits', report).values }
+    : DEFAULT_LIMITS
+}
+
+const readHttp = (node: Node, at: Position, report: Report): void => {
+  const map = expectMap(node, 'http', 'http', report)
+  if (map) readFields(httpShape, map, at, 'http', report)
+  report.warning(at, 'http', 'not served by this version')
+}
+
+const warnOfTracking = ({ fields, path }: ServiceDraft, report: Report): void => {
+  const { tracking } = fields.values
+  if (tracking !== undefined && tracking !== 'never')
+    report.warning(fields.at('tracking'), childPath(path, 'tracking'), 'this version tracks nothing')
+}

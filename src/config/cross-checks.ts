@@ -1,0 +1,112 @@
+/** What no value shows on its own: things that are there twice, and things that do not fit each other. */
+import { backendIdentity, serviceIdentity } from '../model.js'
+import { DEFAULT_RING_SIZE } from '../ring/size.js'
+import { childPath } from './fields.js'
+import type { Position, Report } from './problem.js'
+import { backendAddressRule, backendPortRule } from './rules.js'
+import type { BackendDraft, ServiceDraft } from './service.js'
+
+/** With fewer slots per backend the shares differ by more than a percent (Maglev, NSDI 2016, section 3.4). */
+const SLOTS_PER_BACKEND = 100
+
+/** Reports all but the first thing of each identity. */
+const findTwins = () => {
+  const seen = new Map<string, Position>()
+  return (identity: string, at: Position, twin: (firstLine: number) => void): void => {
+    const first = seen.get(identity)
+    if (first) twin(first.line)
+    else seen.set(identity, at)
+  }
+}
+
+export const crossCheck = (services: readonly ServiceDraft[], report: Report): void => {
+  const twins = findTwins()
+  for (const service of services) {
+    const { vip, port, protocol = 'tcp' } = service.fields.values
+    if (vip !== undefined && port !== undefined) {
+      const identity = serviceIdentity({ vip, port, protocol })
+      twins(identity, service.at, line =>
+        report.problem(
+          service.at,
+          service.path,
+          `${service.name} has the VIP, port and protocol of line ${line}: ${identity}`,
+        ),
+      )
+    }
+    checkBackends(service, report)
+    checkHealthPort(service, report)
+    checkRingSize(service, report)
+  }
+}
+
+const checkBackends = (service: ServiceDraft, report: Report): void => {
+  const names = findTwins()
+  const places = findTwins()
+  for (const backend of service.backends) {
+    const { path, at, name, fields } = backend
+    const { address, port } = fields.values
+    if (name !== null) {
+      const nameAt = fields.values.name === undefined ? at : fields.at('name')
+      names(name, nameAt, line =>
+        report.problem(
+          nameAt,
+          childPath(path, 'name'),
+          `the name ${name} is taken by the backend of line ${line}`,
+        ),
+      )
+    }
+    if (address !== undefined) {
+      const place = backendIdentity(
+        { port: service.fields.values.port ?? 0 },
+        { address, port: port ?? null },
+      )
+      places(place, at, line => {
+        report.problem(
+          fields.at('address'),
+          childPath(path, 'address'),
+          `${place} is the backend of line ${line} already`,
+        )
+      })
+    }
+    checkFit(service, backend, report)
+  }
+}
+
+const checkFit = (
+  { fields: service }: ServiceDraft,
+  { path, fields }: BackendDraft,
+  report: Report,
+): void => {
+  const { vip, port: servicePort, forward = 'dr' } = service.values
+  const { address, port } = fields.values
+  const addressBroken =
+    address !== undefined && vip !== undefined ? backendAddressRule(address, vip, forward) : null
+  if (addressBroken)
+    report.problem(fields.at('address'), childPath(path, 'address'), `address ${addressBroken}`)
+  const portBroken =
+    port !== undefined && servicePort !== undefined ? backendPortRule(port, servicePort, forward) : null
+  if (portBroken) report.problem(fields.at('port'), childPath(path, 'port'), `port ${portBroken}`)
+}
+
+const checkHealthPort = ({ fields, health, path }: ServiceDraft, report: Report): void => {
+  if (fields.values.port === 0 && health && health.port === null)
+    report.problem(
+      fields.at('health'),
+      childPath(path, 'health.port'),
+      'health of a service on every port needs a port',
+    )
+}
+
+const checkRingSize = ({ fields, backends, path, name }: ServiceDraft, report: Report): void => {
+  const size = fields.values['ring-size'] ?? DEFAULT_RING_SIZE
+  const at = fields.at('ring-size')
+  const sizePath = childPath(path, 'ring-size')
+  if (backends.length > size)
+    report.problem(at, sizePath, `ring-size ${size} is less than the ${backends.length} backends of ${name}`)
+  else if (backends.length * SLOTS_PER_BACKEND > size)
+    report.warning(
+      at,
+      sizePath,
+      `${size} slots for ${backends.length} backends: below ${SLOTS_PER_BACKEND} each the shares are uneven`,
+    )
+}

@@ -1,0 +1,148 @@
+/** Reads one service with its health check and its backends. */
+import type { Backend, HashPart, HealthCheck, Service } from '../model.js'
+import { DEFAULT_RING_SIZE } from '../ring/size.js'
+import { formatDuration } from './durations.js'
+import { childPath, expectMap, type Fields, readFields } from './fields.js'
+import type { Position, Report } from './problem.js'
+import { defaultBackendName } from './rules.js'
+import { backendShape, healthShape, httpOnlyKeys, serviceShape } from './schema.js'
+import type { Entry, Node } from './source.js'
+
+/** A service as far as it could be read, with the places for what is found later. */
+export interface ServiceDraft {
+  readonly name: string
+  readonly path: string
+  /** The place of its name. */
+  readonly at: Position
+  readonly fields: Fields<typeof serviceShape>
+  readonly health: HealthCheck | null
+  readonly backends: readonly BackendDraft[]
+}
+
+export interface BackendDraft {
+  readonly path: string
+  readonly at: Position
+  readonly fields: Fields<typeof backendShape>
+  /** null when it has no name and no address. */
+  readonly name: string | null
+}
+
+const HEALTH_DEFAULTS = { intervalMs: 2000, timeoutMs: 1000, rise: 2, fall: 3 }
+const DEFAULT_EXPECT = [{ from: 200, to: 399 }]
+const WHOLE_FLOW: readonly HashPart[] = ['source', 'source-port', 'destination', 'destination-port']
+
+export const readService = (
+  name: string,
+  { at, value }: Entry,
+  path: string,
+  report: Report,
+): ServiceDraft | null => {
+  const map = expectMap(value, `service ${name}`, path, report)
+  if (!map) return null
+  const fields = readFields(serviceShape, map, at, path, report, ['vip', 'port'])
+  const { health, backends } = fields.values
+  return {
+    name,
+    path,
+    at,
+    fields,
+    health: health
+      ? readHealth(health, map.entries.get('health')?.at ?? at, childPath(path, 'health'), report)
+      : null,
+    backends: backends ? readBackends(backends, childPath(path, 'backends'), report) : [],
+  }
+}
+
+const readHealth = (node: Node, at: Position, path: string, report: Report): HealthCheck | null => {
+  const map = expectMap(node, 'health', path, report)
+  if (!map) return null
+  const fields = readFields(healthShape, map, at, path, report, ['type'])
+  const { values } = fields
+  if (values.type === undefined) return null
+  if (values.type !== 'http') {
+    for (const key of httpOnlyKeys) {
+      const entry = map.entries.get(key)
+      if (entry)
+        report.problem(
+          entry.at,
+          childPath(path, key),
+          `${key} is for checks of type http, not ${values.type}`,
+        )
+    }
+  }
+  const intervalMs = values.interval ?? HEALTH_DEFAULTS.intervalMs
+  const timeoutMs = values.timeout ?? Math.min(HEALTH_DEFAULTS.timeoutMs, intervalMs)
+  if (timeoutMs > intervalMs)
+    report.problem(
+      fields.at('timeout'),
+      childPath(path, 'timeout'),
+      `timeout ${formatDuration(timeoutMs)} is longer than the interval ${formatDuration(intervalMs)}`,
+    )
+  return {
+    type: values.type,
+    port: values.port ?? null,
+    intervalMs,
+    timeoutMs,
+    rise: values.rise ?? HEALTH_DEFAULTS.rise,
+    fall: values.fall ?? HEALTH_DEFAULTS.fall,
+    initiallyUp: values.initially === 'up',
+    path: values.path ?? '/',
+    host: values.host ?? null,
+    expect: values.expect ?? DEFAULT_EXPECT,
+  }
+}
+
+const readBackends = (node: Node, path: string, report: Report): BackendDraft[] => {
+  if (node.kind !== 'list') {
+    report.problem(node.at, path, 'backends must be a list of maps', '- address: 10.0.0.11')
+    return []
+  }
+  return node.items.flatMap((item, index) => {
+    const backendPath = `${path}[${index}]`
+    if (item.kind !== 'map') {
+      const hint =
+        item.kind === 'scalar' && typeof item.value === 'string' ? `- address: ${item.value}` : null
+      report.problem(item.at, backendPath, 'a backend must be a map', hint)
+      return []
+    }
+    const fields = readFields(backendShape, item, item.at, backendPath, report, ['address'])
+    const { name, address, port } = fields.values
+    const fallback = address === undefined ? null : defaultBackendName(address, port ?? null)
+    return [{ path: backendPath, at: item.at, fields, name: name ?? fallback }]
+  })
+}
+
+/** @returns the service, or null when something that has been reported is missing */
+export const finishService = ({ name, fields, health, backends }: ServiceDraft): Service | null => {
+  const { values } = fields
+  if (values.vip === undefined || values.port === undefined) return null
+  return {
+    name,
+    vip: values.vip,
+    port: values.port,
+    protocol: values.protocol ?? 'tcp',
+    forward: values.forward ?? 'dr',
+    scheduler: values.scheduler ?? 'maglev',
+    ringSize: values['ring-size'] ?? DEFAULT_RING_SIZE,
+    hash: values.hash ?? WHOLE_FLOW,
+    noBackend: values['no-backend'] ?? 'reject',
+    tracking: values.tracking ?? 'on-change',
+    idleTimeMs: values['idle-time'] ?? 15 * 60_000,
+    udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
+    health,
+    backends: backends.flatMap(finishBackend),
+  }
+}
+
+const finishBackend = ({ name, fields: { values } }: BackendDraft): Backend[] =>
+  name === null || values.address === undefined
+    ? []
+    : [
+        {
+          name,
+          address: values.address,
+          port: values.port ?? null,
+          weight: values.weight ?? 1,
+          mac: values.mac ?? null,
+        },
+      ]
