@@ -99,7 +99,12 @@ bool NetlinkEvents::HandOver(std::vector<NetlinkEvent>&& events) {
       taken.swap(queue->events);
       queue->is_call_pending = false;
     }
-    if (!queue->is_stopped) call.Call({ToArray(env, taken)});
+    if (queue->is_stopped) return;
+    try {
+      call.Call({ToArray(env, taken)});
+    } catch (const Napi::Error& error) {
+      napi_fatal_exception(env, error.Value());  // an 'uncaughtException'; Node itself would only warn
+    }
   }) == napi_ok;
 }
 

@@ -1,0 +1,270 @@
+import t from 'tap'
+import type { NetlinkEvent } from '../../src/native.js'
+import { ifindexOf, ipJson, otherNamespace, run, until, vethPair } from '../fixtures/host.js'
+import { inOwnNamespaces, native, skip } from '../fixtures/native.js'
+
+const { Netlink } = native
+
+/** Dotted IPv4, or the 32 hex digits of an IPv6 address. */
+const bytes = (text: string): Uint8Array =>
+  text.includes('.') ? Uint8Array.from(text.split('.'), Number) : Uint8Array.from(Buffer.from(text, 'hex'))
+
+/** As `ip -json` writes it: `02:00:..`. */
+const macText = (mac: Uint8Array | null): string | undefined =>
+  mac
+    ? Buffer.from(mac)
+        .toString('hex')
+        .replace(/(..)(?=.)/g, '$1:')
+    : undefined
+
+const v4Text = (address: Uint8Array): string => address.join('.')
+
+if (inOwnNamespaces(t, import.meta.url)) {
+  const netlink = new Netlink()
+  t.teardown(() => netlink.close())
+  run('ip link set lo up')
+  vethPair(t, 'one', 'two')
+  run('ip addr add 10.9.0.1/24 dev one')
+  run('ip -6 addr add fd00::1/64 dev one nodad')
+  const one = ifindexOf('one')
+
+  t.test('links are those that ip shows', async t => {
+    run('ip link add bridge0 type bridge')
+    t.teardown(() => run('ip link delete bridge0'))
+    run('ip link set bridge0 up mtu 1400')
+    interface Row {
+      readonly ifindex: number
+      readonly ifname: string
+      readonly mtu: number
+      readonly address: string
+      readonly flags: readonly string[]
+      readonly linkinfo?: { readonly info_kind: string }
+    }
+    const expected = ipJson<Row>('-details link show')
+    const links = await netlink.links()
+    t.same(
+      links.map(link => [link.ifindex, link.name, link.mtu, macText(link.mac), link.kind]),
+      expected.map(row => [row.ifindex, row.ifname, row.mtu, row.address, row.linkinfo?.info_kind ?? null]),
+    )
+    const byName = new Map(links.map(link => [link.name, link]))
+    t.match(byName.get('lo'), { type: 772, lower: null, kind: null })
+    t.match(byName.get('one'), { type: 1, lower: ifindexOf('two'), kind: 'veth' })
+    t.equal((byName.get('bridge0')?.flags ?? 0) & 1, 1, 'IFF_UP')
+  })
+
+  t.test('a device whose peer is in another namespace has no lower device', async t => {
+    const other = await otherNamespace(t)
+    run('ip link add three type veth peer name four')
+    t.teardown(() => run('ip link delete three'))
+    run(`ip link set four netns ${other.pid}`)
+    t.equal((await netlink.links()).find(link => link.name === 'three')?.lower, null)
+  })
+
+  t.test('addresses are those that ip shows', async t => {
+    run('ip addr add 10.77.0.1 peer 10.77.0.2/32 dev two')
+    interface Row {
+      readonly ifindex: number
+      readonly addr_info: readonly {
+        readonly family: string
+        readonly local: string
+        readonly prefixlen: number
+      }[]
+    }
+    const expected = ipJson<Row>('-4 addr show').flatMap(row =>
+      row.addr_info.map(info => [row.ifindex, info.local, info.prefixlen]),
+    )
+    const addresses = await netlink.addresses()
+    t.same(
+      addresses
+        .filter(({ address }) => address.length === 4)
+        .map(({ ifindex, address, prefixLength }) => [ifindex, v4Text(address), prefixLength]),
+      expected,
+    )
+    t.ok(
+      addresses.some(
+        ({ ifindex, address, prefixLength }) =>
+          ifindex === one &&
+          prefixLength === 64 &&
+          Buffer.from(address).toString('hex') === 'fd000000000000000000000000000001',
+      ),
+    )
+  })
+
+  t.test('routes of both families, every kind, with all their next hops', async t => {
+    run('ip route add 10.50.0.0/16 nexthop via 10.9.0.2 weight 3 nexthop via 10.9.0.3')
+    run('ip route add 10.51.0.0/16 via inet6 fd00::9 dev one')
+    run('ip route add blackhole 10.52.0.0/16')
+    run('ip route add unreachable 10.53.0.0/16 metric 77')
+    run('ip route add prohibit 10.54.0.0/16')
+    run('ip nexthop add id 7 via 10.9.0.7 dev one')
+    run('ip route add 10.55.0.0/16 nhid 7')
+    run('ip route add 10.56.0.0/16 via 10.9.0.5 table 1000')
+    run('ip route add default via 10.9.0.254')
+    run('ip -6 route add fd56::/64 nexthop via fd00::2 nexthop via fd00::3')
+    const routes = await netlink.routes()
+    const to = (destination: string, prefixLength = 16) => {
+      const wanted = bytes(destination)
+      return routes.find(
+        route =>
+          route.prefixLength === prefixLength &&
+          route.table !== 255 &&
+          Buffer.compare(route.destination, wanted) === 0,
+      )
+    }
+    const hop = (gateway: string, weight = 1) => ({ ifindex: one, gateway: bytes(gateway), weight })
+    const main = { table: 254, type: 1, priority: 0, prefixLength: 16 }
+    t.match(to('10.9.0.0', 24), { type: 1, nextHops: [{ ifindex: one, gateway: null, weight: 1 }] })
+    t.match(to('10.50.0.0'), { ...main, nextHops: [hop('10.9.0.2', 3), hop('10.9.0.3')] })
+    t.same(to('10.51.0.0')?.nextHops, [hop('fd000000000000000000000000000009')], 'IPv4 by an IPv6 gateway')
+    t.match(to('10.52.0.0'), { ...main, type: 6, nextHops: [] })
+    t.match(to('10.53.0.0'), { ...main, type: 7, priority: 77 })
+    t.match(to('10.54.0.0'), { ...main, type: 8 })
+    t.same(to('10.55.0.0')?.nextHops, [hop('10.9.0.7')], 'a next hop object')
+    t.match(to('10.56.0.0'), { ...main, table: 1000 })
+    t.match(to('0.0.0.0', 0), { ...main, prefixLength: 0, nextHops: [hop('10.9.0.254')] })
+    t.same(to('fd560000000000000000000000000000', 64)?.nextHops, [
+      hop('fd000000000000000000000000000002'),
+      hop('fd000000000000000000000000000003'),
+    ])
+    t.ok(
+      routes.some(
+        route => route.type === 2 && route.table === 255 && v4Text(route.destination) === '10.9.0.1',
+      ),
+    )
+    run('ip route delete default')
+  })
+
+  t.test('the route to an address is the kernel’s choice', async t => {
+    const hopTo = async (address: string) => (await netlink.routeTo(bytes(address))).nextHops[0]
+    const hop = (gateway: string | null) => ({ ifindex: one, gateway: gateway && bytes(gateway), weight: 1 })
+    t.same(await netlink.routeTo(bytes('10.9.0.9')), {
+      destination: bytes('10.9.0.9'),
+      prefixLength: 32,
+      table: 254,
+      type: 1,
+      priority: 0,
+      nextHops: [hop(null)],
+    })
+    const oneOfTwo = (await hopTo('10.50.1.1'))?.gateway
+    t.ok(oneOfTwo && ['10.9.0.2', '10.9.0.3'].includes(v4Text(oneOfTwo)))
+    t.same(await hopTo('10.51.0.1'), hop('fd000000000000000000000000000009'))
+    t.same(await hopTo('10.55.0.1'), hop('10.9.0.7'))
+    t.same(await hopTo('fd000000000000000000000000000042'), hop(null))
+    t.match(await netlink.routeTo(bytes('10.9.0.1')), { type: 2, nextHops: [{ ifindex: 1 }] }, 'of this host')
+  })
+
+  t.test('no route is an error that says why', async t => {
+    const none = (address: string, code: string) =>
+      t.rejects(netlink.routeTo(bytes(address)), { code, syscall: 'RTM_GETROUTE' })
+    run('ip -6 route add unreachable fd57::/64')
+    await none('10.52.0.1', 'EINVAL') // blackhole
+    await none('10.53.0.1', 'EHOSTUNREACH') // unreachable
+    await none('10.54.0.1', 'EACCES') // prohibit
+    await none('8.8.8.8', 'ENETUNREACH')
+    await none('fd570000000000000000000000000001', 'EHOSTUNREACH')
+    await none('20010000000000000000000000000001', 'ENETUNREACH')
+    for (const wrong of [new Uint8Array(0), new Uint8Array(5), new Uint8Array(17)])
+      await t.rejects(netlink.routeTo(wrong), { name: 'RangeError' })
+    await t.rejects(netlink.routeTo('10.0.0.1' as never), { name: 'TypeError' })
+  })
+
+  t.test('neighbours are those that ip shows', async t => {
+    run('ip neigh add 10.9.0.77 lladdr 02:00:00:00:00:77 dev one nud permanent')
+    run('ip neigh add fd00::77 lladdr 02:00:00:00:00:78 dev one nud stale')
+    const neighbours = (await netlink.neighbours()).filter(neighbour => neighbour.state !== 64)
+    t.same(neighbours, [
+      { ifindex: one, address: bytes('10.9.0.77'), mac: Uint8Array.from([2, 0, 0, 0, 0, 0x77]), state: 128 },
+      {
+        ifindex: one,
+        address: bytes('fd000000000000000000000000000077'),
+        mac: Uint8Array.from([2, 0, 0, 0, 0, 0x78]),
+        state: 4,
+      },
+    ])
+  })
+
+  t.test('many requests at once are each answered with their own', async t => {
+    const asked = Array.from({ length: 200 }, (_, i) => bytes(`10.9.0.${i + 2}`))
+    const answers = await Promise.all([...asked.map(address => netlink.routeTo(address)), netlink.links()])
+    t.same(
+      answers.slice(0, 200).map(route => 'destination' in route && route.destination),
+      asked,
+    )
+  })
+
+  t.test('a neighbour is resolved: the kernel asks, and the answer comes as an event', async t => {
+    const other = await otherNamespace(t)
+    run('ip link add here type veth peer name there')
+    t.teardown(() => run('ip link delete here'))
+    run(`ip link set there netns ${other.pid}`)
+    run('ip addr add 10.8.0.1/24 dev here')
+    run('ip -6 addr add fd08::1/64 dev here nodad')
+    run('ip link set here up')
+    other.run('ip addr add 10.8.0.2/24 dev there')
+    other.run('ip -6 addr add fd08::2/64 dev there nodad')
+    other.run('ip link set there up')
+    const events: NetlinkEvent[] = []
+    const own = new Netlink()
+    t.teardown(() => own.close())
+    own.subscribe(batch => events.push(...batch))
+    const here = ifindexOf('here')
+    for (const address of [bytes('10.8.0.2'), bytes('fd080000000000000000000000000002')]) {
+      const isResolved = (event: NetlinkEvent): boolean =>
+        event.kind === 'neighbour' &&
+        event.neighbour.ifindex === here &&
+        Buffer.compare(event.neighbour.address, address) === 0 &&
+        event.neighbour.mac !== null &&
+        (event.neighbour.state & 2) !== 0
+      await own.resolve(here, address)
+      await until('the neighbour is reachable', () => events.some(isResolved))
+      const [event] = events.filter(isResolved)
+      const mac = JSON.parse(other.run('ip -json link show there'))[0].address
+      t.equal(event?.kind === 'neighbour' && macText(event.neighbour.mac), mac)
+      await own.resolve(here, address)
+    }
+    const silent = bytes('10.8.0.99')
+    await own.resolve(here, silent)
+    await until('the neighbour fails', () =>
+      events.some(
+        event =>
+          event.kind === 'neighbour' &&
+          Buffer.compare(event.neighbour.address, silent) === 0 &&
+          event.neighbour.state === 32 &&
+          event.neighbour.mac === null,
+      ),
+    )
+  })
+
+  t.test('resolving leaves a permanent neighbour as it is', async t => {
+    await netlink.resolve(one, bytes('10.9.0.77'))
+    t.match(
+      (await netlink.neighbours()).find(({ address }) => v4Text(address) === '10.9.0.77'),
+      { state: 128, mac: Uint8Array.from([2, 0, 0, 0, 0, 0x77]) },
+    )
+  })
+
+  t.test('resolving by an interface that does not exist is an error', async t => {
+    await t.rejects(netlink.resolve(0x7ffffff0, bytes('10.9.0.5')), { code: 'ENODEV' })
+    await t.rejects(netlink.resolve(0, bytes('10.9.0.5')), { name: 'RangeError' })
+    await t.rejects(netlink.resolve(one, new Uint8Array(6)), { name: 'RangeError' })
+  })
+
+  t.test('closing twice is fine; every call after it fails with EBADF', async t => {
+    const own = new Netlink()
+    own.subscribe(() => {})
+    const running = own.links()
+    own.close()
+    own.close()
+    t.ok((await running).length > 0)
+    const closed = { code: 'EBADF' }
+    await t.rejects(own.links(), closed)
+    await t.rejects(own.addresses(), closed)
+    await t.rejects(own.routes(), closed)
+    await t.rejects(own.neighbours(), closed)
+    await t.rejects(own.routeTo(bytes('10.9.0.9')), closed)
+    await t.rejects(own.resolve(one, bytes('10.9.0.9')), closed)
+    t.throws(() => own.subscribe(() => {}), closed)
+  })
+} else if (skip) {
+  t.test('netlink', { skip }, async () => {})
+}
