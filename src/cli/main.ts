@@ -49,6 +49,7 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
     addExplain,
     addEvents,
     addDemo,
+    addCompletion,
     addVersion,
   ]
   for (const add of adders) add(program, context)
