@@ -1,0 +1,176 @@
+/** What does the data plane cost a packet, above a program that does nothing? */
+import { execFileSync } from 'node:child_process'
+import type { Verdict } from '../src/dataplane/dataplane.js'
+import { type Answer, type Bench, type BenchOptions, check, type Figure } from './bench.js'
+import {
+  BACKENDS,
+  type Balancer,
+  backendsServed,
+  type Interfaces,
+  loadBalancer,
+  packetsByVerdict,
+  RING_SIZE,
+} from './data-plane/balancer.js'
+import { type Case, cases, services } from './data-plane/cases.js'
+import { loadTrampoline, programFd, programInfo, type Trampoline } from './data-plane/trampoline.js'
+import { addVethPair } from './namespace.js'
+import { median } from './statistics.js'
+
+const ACTIONS: Readonly<Record<string, number>> = { DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 }
+const LOOPBACK = 1
+
+interface Plan {
+  readonly loads: number
+  readonly rounds: number
+  readonly repeat: number
+  readonly cases: readonly Case[]
+}
+
+const planOf = ({ isQuick }: BenchOptions): Plan =>
+  isQuick
+    ? { loads: 1, rounds: 5, repeat: 200_000, cases: cases.filter(one => one.isQuick) }
+    : { loads: 3, rounds: 7, repeat: 1_000_000, cases }
+
+/** Of one case, a figure a round: ns per packet. */
+interface Rounds {
+  readonly one: Case
+  readonly empty: number[]
+  readonly balanced: number[]
+}
+
+interface Track extends Rounds {
+  readonly trampoline: Trampoline
+}
+
+/** What is counted before and after must differ by exactly what was sent. */
+const expectCounts = async (
+  balancer: Balancer,
+  before: ReadonlyMap<Verdict, number>,
+  sent: ReadonlyMap<Verdict, number>,
+  what: string,
+): Promise<void> => {
+  const after = await packetsByVerdict(balancer)
+  for (const [verdict, packets] of after) {
+    const counted = packets - (before.get(verdict) ?? 0)
+    const expected = sent.get(verdict) ?? 0
+    check(counted === expected, `${what}: ${verdict} counted ${counted} packets, ${expected} were sent`)
+  }
+}
+
+/** Sends some packets of each kind by itself: each must end in its verdict, and many flows reach many backends. */
+const checkVerdicts = async (balancer: Balancer, tracks: readonly Track[], fd: number): Promise<void> => {
+  const packets = 10_000
+  for (const { one, trampoline } of tracks) {
+    const before = await packetsByVerdict(balancer)
+    trampoline.aim(fd)
+    const { action } = trampoline.run(packets, LOOPBACK)
+    const expected = ACTIONS[one.verdict.split('_', 1)[0]!]
+    check(action === expected, `${one.name}: XDP action ${action}, expected ${expected}`)
+    await expectCounts(balancer, before, new Map([[one.verdict, packets]]), one.name)
+  }
+}
+
+const measureRound = (tracks: readonly Track[], fd: number, round: number, repeat: number): void => {
+  const nsPerPacket = (track: Track, target: number): number => {
+    track.trampoline.aim(target)
+    return track.trampoline.run(repeat, LOOPBACK).cpuNs / repeat
+  }
+  const first = Math.floor((round * tracks.length) / 7)
+  for (let i = 0; i < tracks.length; i++) {
+    const track = tracks[(first + i) % tracks.length]!
+    const empty = () => track.empty.push(nsPerPacket(track, track.trampoline.emptyFd))
+    const balanced = () => track.balanced.push(nsPerPacket(track, fd))
+    if ((round + i) % 2 === 0) {
+      empty()
+      balanced()
+    } else {
+      balanced()
+      empty()
+    }
+  }
+}
+
+const describeProgram = (tag: string, fd: number): string => {
+  const id = programInfo(fd, 'prog_id')
+  const show = execFileSync('bpftool', ['-j', 'prog', 'show', 'id', id], { encoding: 'utf8' })
+  const program = JSON.parse(show) as { readonly bytes_xlated: number; readonly bytes_jited: number }
+  return (
+    `program ${tag}: ${program.bytes_xlated} bytes translated, ${program.bytes_jited} bytes JITed, ` +
+    `${programInfo(fd, 'verified_insns')} instructions verified`
+  )
+}
+
+/** One load of the program, all rounds. */
+const measureLoad = async (
+  plan: Plan,
+  interfaces: Interfaces,
+): Promise<{ rounds: Rounds[]; program: string }> => {
+  const balancer = await loadBalancer(services, interfaces)
+  const tracks: Track[] = []
+  try {
+    const fd = programFd('prog_tag', balancer.dataplane.tag)
+    for (const one of plan.cases)
+      tracks.push({ one, trampoline: await loadTrampoline(one), empty: [], balanced: [] })
+    await checkVerdicts(balancer, tracks, fd)
+
+    const before = await packetsByVerdict(balancer)
+    for (let round = 0; round < plan.rounds; round++) measureRound(tracks, fd, round, plan.repeat)
+    const sent = new Map<Verdict, number>()
+    for (const { one } of tracks)
+      sent.set(one.verdict, (sent.get(one.verdict) ?? 0) + plan.rounds * plan.repeat)
+    await expectCounts(balancer, before, sent, 'all rounds')
+
+    const served = await backendsServed(balancer)
+    const forwarding = services.filter(({ way }) => way !== null).length
+    check(served > BACKENDS * (forwarding - 3), `only ${served} backends were sent packets`)
+    return { rounds: tracks, program: describeProgram(balancer.dataplane.tag, fd) }
+  } finally {
+    for (const { trampoline } of tracks) trampoline.close()
+    await balancer.dataplane.close()
+  }
+}
+
+const figureOf = (loads: readonly Rounds[]): Figure => {
+  const { one } = loads[0]!
+  const above = loads.map(({ empty, balanced }) => median(balanced.map((ns, round) => ns - empty[round]!)))
+  const empty = median(loads.flatMap(load => load.empty))
+  return {
+    name: one.name,
+    value: median(above),
+    unit: 'ns/packet above empty',
+    range: [Math.min(...above), Math.max(...above)],
+    ratio: (empty + median(above)) / empty,
+    ratioTo: `empty, ${empty.toFixed(1)} ns`,
+    ...(one.budget === null ? {} : { budget: one.budget }),
+  }
+}
+
+const run = async (options: BenchOptions): Promise<Answer> => {
+  const plan = planOf(options)
+  const interfaces = { entry: LOOPBACK, other: await addVethPair('out', 'peer') }
+  const loads: Rounds[][] = []
+  let program = ''
+  for (let load = 0; load < plan.loads; load++) {
+    const measured = await measureLoad(plan, interfaces)
+    loads.push(measured.rounds)
+    program = measured.program
+  }
+  return {
+    figures: plan.cases.map((_, i) => figureOf(loads.map(rounds => rounds[i]!))),
+    setup: [
+      program,
+      `${plan.loads} loads of the program, ${plan.rounds} rounds each of ${plan.repeat.toLocaleString('en')} packets`,
+      `${services.length} services in a table for 1,024, ${BACKENDS} backends each, rings of ${RING_SIZE} slots`,
+      `frames with 64 bytes of payload: IPv4 TCP ${cases[0]!.frame.length} bytes, IPv6 TCP ${cases[8]!.frame.length}`,
+    ],
+  }
+}
+
+export const dataPlane: Bench = {
+  name: 'data-plane',
+  question: 'What does the data plane cost a packet, above a program that does nothing?',
+  method:
+    'BPF_PROG_TEST_RUN; a trampoline restores and varies the packet, then tail-calls the program; thread CPU time, rounds interleaved with an XDP_TX-only program entered the same way; median of the differences, then over the loads [least, greatest load]',
+  needsKernel: true,
+  run,
+}

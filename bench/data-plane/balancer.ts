@@ -1,0 +1,106 @@
+/** The data plane as a daemon would load and fill it: the shipped object, its own tables. */
+import { macBytes } from '../../src/address.js'
+import { Dataplane, type Verdict } from '../../src/dataplane/dataplane.js'
+import { createTables, type Tables, type WantedService } from '../../src/dataplane/tables.js'
+import { backendIdentity, type Protocol, type Service } from '../../src/model.js'
+import { buildRing } from '../../src/ring.js'
+import { claimsOf } from '../../src/rings.js'
+
+export const BACKENDS = 100
+export const RING_SIZE = 65537
+/** The entry interface's, as the data plane is told. */
+export const OUR_MAC = '02:00:00:00:00:fe'
+const SEED = '000102030405060708090a0b0c0d0e0f'
+
+export interface ServiceToLoad {
+  readonly name: string
+  readonly vip: string
+  readonly port: number
+  readonly protocol: Protocol
+  /** Where its backends are; null: none is alive, and packets are dropped. */
+  readonly way: 'entry' | 'other' | null
+}
+
+export interface Interfaces {
+  readonly entry: number
+  /** Another one, reached by redirect. */
+  readonly other: number
+}
+
+export interface Balancer {
+  readonly dataplane: Dataplane
+  readonly tables: Tables
+}
+
+const backendAddress = (vip: string, index: number): string =>
+  vip.includes(':') ? `2001:db8:b::${(index + 1).toString(16)}` : `10.0.0.${index + 1}`
+
+const serviceOf = ({ name, vip, port, protocol }: ServiceToLoad): Service => ({
+  name,
+  vip,
+  port,
+  protocol,
+  forward: 'dr',
+  scheduler: 'maglev',
+  ringSize: RING_SIZE,
+  hash: ['source', 'source-port', 'destination', 'destination-port'],
+  noBackend: 'drop',
+  tracking: 'on-change',
+  idleTimeMs: 900_000,
+  udpIdleTimeMs: 60_000,
+  health: null,
+  backends: Array.from({ length: BACKENDS }, (_, index) => ({
+    name: `b${index}`,
+    address: backendAddress(vip, index),
+    port: null,
+    weight: 1,
+    mac: null,
+  })),
+})
+
+const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedService => {
+  const service = serviceOf(toLoad)
+  return {
+    service,
+    backends: service.backends.map((backend, index) => ({
+      identity: backendIdentity(service, backend),
+      nextHop: {
+        ifindex: toLoad.way === 'other' ? interfaces.other : interfaces.entry,
+        mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
+        sourceMac: macBytes(OUR_MAC),
+      },
+    })),
+    owners:
+      toLoad.way === null
+        ? new Int32Array(RING_SIZE).fill(-1)
+        : buildRing(claimsOf(service), RING_SIZE).owners,
+  }
+}
+
+export const loadBalancer = async (
+  services: readonly ServiceToLoad[],
+  interfaces: Interfaces,
+): Promise<Balancer> => {
+  const dataplane = await Dataplane.load({
+    services: 1024,
+    backends: 16384,
+    slots: 4194304,
+    interfaces: 16,
+    seed: SEED,
+    anyPort: false,
+    rejectsPerSecond: 1000,
+    trace: false,
+  })
+  const tables = createTables(dataplane, () => performance.now())
+  await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
+  await tables.put(services.map(service => wantedOf(service, interfaces)))
+  return { dataplane, tables }
+}
+
+/** Packets by verdict so far; zero for those that are missing. */
+export const packetsByVerdict = async ({ dataplane }: Balancer): Promise<ReadonlyMap<Verdict, number>> =>
+  new Map([...(await dataplane.verdictCounts())].map(([verdict, { packets }]) => [verdict, Number(packets)]))
+
+/** How many backends have been sent packets so far. */
+export const backendsServed = async ({ dataplane }: Balancer): Promise<number> =>
+  (await dataplane.backendCounts()).size
