@@ -91,11 +91,11 @@ __stage enum verdict skip_extension_headers(struct packet *pkt, void **l4)
 			break;
 		if (next + 8 > pkt->end || pkt->l4_len < 8)
 			return PASS_TRUNCATED;
-		if (pkt->protocol == IPPROTO_ROUTING && header->segments_left)
-			return PASS_EXTENSION_HEADERS;
 		len = pkt->protocol == IPPROTO_AH ? (header->length + 2) * 4 : (header->length + 1) * 8;
 		if (pkt->l4_len < len || next + len > pkt->end)
 			return PASS_TRUNCATED;
+		if (pkt->protocol == IPPROTO_ROUTING && header->segments_left)
+			return PASS_EXTENSION_HEADERS;
 		pkt->l4_len -= len;
 		pkt->protocol = header->next_header;
 		next += len;

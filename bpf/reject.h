@@ -90,6 +90,10 @@ __attribute__((noinline)) int reject(struct xdp_md *ctx, __u32 l3_offset, __u32 
 		.l4_len = bounded(l4_len, 0xffff),
 		.protocol = is_ipv6_and_protocol & 0xff,
 	};
+	__u32 in_frame = length(frame_start(ctx), frame_end(ctx)) - it.l4_offset;
+
+	if (it.l4_len > in_frame)
+		it.l4_len = in_frame;
 
 	return is_ipv6_and_protocol >> 8 ? reject_ipv6(&it) : reject_ipv4(&it);
 }

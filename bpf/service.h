@@ -28,7 +28,7 @@ struct {
 static __always_inline __u32 service_bucket(__u64 addr_hi, __u64 addr_lo, __u32 selector)
 {
 	/* An address's last bytes lie in the top of the word, where a multiply would leave them: fold down first. */
-	__u64 x = addr_lo ^ addr_hi * 0x9e3779b97f4a7c15ULL ^ selector;
+	__u64 x = addr_lo ^ (addr_hi ^ addr_hi >> 32) * 0x9e3779b97f4a7c15ULL ^ selector;
 
 	x ^= x >> 32;
 	x = (x ^ config.service_seed) * 0xff51afd7ed558ccdULL;
@@ -67,7 +67,14 @@ __stage enum verdict find_service(struct packet *pkt)
 	pkt->service = lookup_service(pkt, pkt->ports >> 16);
 	if (!pkt->service && config.any_port)
 		pkt->service = lookup_service(pkt, 0);
-	return pkt->service ? CONTINUE : PASS_NOT_A_SERVICE;
+	if (!pkt->service)
+		return PASS_NOT_A_SERVICE;
+	/* ::ffff:a.b.c.d on the wire is not a.b.c.d, though the table's key is the same. */
+	if (pkt->is_ipv6 && !pkt->dst_hi && (__u32)pkt->dst_lo == (__u32)IPV4_MAPPED_PREFIX) {
+		pkt->service = NULL;
+		return PASS_NOT_A_SERVICE;
+	}
+	return CONTINUE;
 }
 
 /* A frame for another host on the segment, seen because of flooding or promiscuous mode, is not ours to forward. */

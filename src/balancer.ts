@@ -43,6 +43,8 @@ export interface Balancer {
    * @param by     who asked, for the log
    */
   update(change: (present: Config) => Config, by: string): Promise<readonly Change[]>
+  /** @throws BalancerError `ERR_NO_INTERFACE` when the configuration adds one that does not exist */
+  checkInterfaces(wanted: Config): void
   /** Fills the tables. */
   prepare(): Promise<void>
   /** Attaches to the interfaces for the first time. @throws BalancerError when one of them does not take the program */
@@ -279,6 +281,16 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     },
     refresh: async ({ links }) => {
       await changed(links ? [...all(), INTERFACES] : all())
+    },
+    checkInterfaces: wanted => {
+      const there = nextHops.links().map(({ name }) => name)
+      const missing = wanted.interfaces.find(
+        name => !there.includes(name) && !config.interfaces.includes(name),
+      )
+      if (missing !== undefined)
+        throw new BalancerError('ERR_NO_INTERFACE', `there is no interface ${missing}`, {
+          hint: `there are: ${there.join(', ')}`,
+        })
     },
     prepare: () => changed(all()),
     attach: async () => {

@@ -20,7 +20,7 @@ export const errorCodes = {
   ERR_USAGE: 'the command line is wrong',
   ERR_PACKET: 'a packet given to explain is no frame',
   ERR_NOT_BUILT: 'the native addon, or a library that it needs, is missing',
-  ERR_STATE: 'a file of the state directory cannot be read, written or understood',
+  ERR_STATE: 'a file that the daemon lives by cannot be read, written or understood',
   ERR_INTERNAL: 'a defect in Linimo',
 } as const
 

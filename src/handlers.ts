@@ -1,6 +1,7 @@
 /** What the daemon answers on the control socket. */
 import type { Balancer } from './balancer.js'
-import { backendFrom, checkedConfig } from './changes.js'
+import { changedBackend, newBackend } from './config/backend-change.js'
+import { type ParsedConfig, parseConfig } from './config.js'
 import type { BackendRow, Handlers, Peer, ServiceRow, Status } from './control/protocol.js'
 import type { Daemon } from './daemon.js'
 import { BalancerError } from './errors.js'
@@ -56,6 +57,12 @@ const withBackends = (
   return { ...config, services: config.services.map(one => (one === service ? changed : one)) }
 }
 
+/** Set to weight 0 a backend keeps its place in the full ring, so that nobody else's slots move. */
+const keepingPlace = (before: Backend, after: Backend): Backend => {
+  const { ringWeight, ...rest } = after
+  return after.weight === 0 ? { ...rest, ringWeight: ringWeight ?? Math.max(1, before.weight) } : rest
+}
+
 const find = <T>(rows: readonly T[], isIt: (row: T) => boolean, otherwise: () => BalancerError): T => {
   const row = rows.find(isIt)
   if (row === undefined) throw otherwise()
@@ -86,8 +93,12 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
         ),
     )
   }
-  /** The text given, or the daemon's own file. */
-  const read = (text: string | undefined) => checkedConfig(text ?? info.readConfigFile(), balancer)
+  /** The text given, or the daemon's own file; checked, its interfaces too. */
+  const read = (text: string | undefined): ParsedConfig => {
+    const parsed = parseConfig(text ?? info.readConfigFile())
+    balancer.checkInterfaces(parsed.config)
+    return parsed
+  }
 
   const status = async (): Promise<Status> => {
     const verdicts = await daemon.dataplane.verdictCounts()
@@ -119,30 +130,23 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
       return rows.flatMap(({ backends }) => backends)
     },
     'backend.show': ({ service, backend }) => backendRow(service, backend),
-    'backend.add': async (params, peer) => {
+    'backend.add': async ({ service, backend, ...wanted }, peer) => {
       await balancer.update(
         config =>
-          withBackends(config, params.service, service => [
-            ...service.backends,
-            backendFrom(service, params),
+          withBackends(config, service, present => [
+            ...present.backends,
+            newBackend(present, { ...wanted, name: backend }),
           ]),
         who(peer),
       )
-      return backendRow(params.service, params.backend)
+      return backendRow(service, backend)
     },
-    'backend.set': async ({ service, backend, weight, mac }, peer) => {
+    'backend.set': async ({ service, backend, ...change }, peer) => {
       await balancer.update(
         config =>
           withBackends(config, service, present => {
             const before = backendOf(present, backend)
-            const others = { ...present, backends: present.backends.filter(one => one !== before) }
-            const after = backendFrom(others, {
-              backend,
-              address: before.address,
-              port: before.port ?? undefined,
-              weight: weight ?? before.weight,
-              mac: (mac === undefined ? before.mac : mac) ?? undefined,
-            })
+            const after = keepingPlace(before, changedBackend(before, change))
             return present.backends.map(one => (one === before ? after : one))
           }),
         who(peer),

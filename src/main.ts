@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { parseConfig } from './config.js'
-import { type ControlServer, serve } from './control/server.js'
+import { type ControlServer, ensureNotRunning, serve } from './control/server.js'
 import { startDaemon } from './daemon.js'
 import { BalancerError } from './errors.js'
 import { createHandlers, type DaemonInfo } from './handlers.js'
@@ -29,11 +29,23 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
  * @throws BalancerError, or a system error, when it cannot start; then nothing has been touched
  */
 export const runDaemon = async (options: RunOptions): Promise<void> => {
-  const readConfigFile = (): string => readFileSync(options.configPath, 'utf8')
+  const readConfigFile = (): string => {
+    try {
+      return readFileSync(options.configPath, 'utf8')
+    } catch (cause) {
+      throw new BalancerError(
+        'ERR_STATE',
+        `${options.configPath} cannot be read (${(cause as { code?: string }).code})`,
+        { cause },
+      )
+    }
+  }
   const { config, warnings } = parseConfig(readConfigFile())
   const log = createLog(options.logLevel, options.instance)
   for (const warning of warnings) log.warn({ event: 'config.warning' }, warning)
 
+  const { peerCredentials } = loadNative()
+  await ensureNotRunning({ socketPath: options.socketPath, peerOf: peerCredentials })
   let server: ControlServer | null = null
   const daemon = await startDaemon({
     config,
@@ -56,7 +68,7 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
       socketPath: options.socketPath,
       handlers,
       log,
-      peerOf: loadNative().peerCredentials,
+      peerOf: peerCredentials,
     })
     log.info({ event: 'daemon.started', version, pid: process.pid, config: options.configPath }, 'running')
 

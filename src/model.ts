@@ -32,6 +32,8 @@ export interface Backend {
   readonly port: number | null
   /** 0..1000; 0 = drained. */
   readonly weight: number
+  /** Its weight in the full ring, where that is not `weight`: set to 0 at run time it keeps its place. */
+  readonly ringWeight?: number
   /** A static next hop, "02:00:00:00:00:0c". */
   readonly mac: string | null
 }
@@ -77,6 +79,13 @@ export const backendIdentity = (
   backend: Pick<Backend, 'address' | 'port'>,
 ): string =>
   `${backend.address.includes(':') ? `[${backend.address}]` : backend.address}:${backend.port ?? service.port}`
+
+/** A backend's claim on its service's ring: weight 0 takes no slots, but holds its place with `ringWeight`. */
+export const claimOf = (service: Pick<Service, 'port'>, backend: Backend) => ({
+  identity: backendIdentity(service, backend),
+  weight: backend.weight,
+  ringWeight: backend.ringWeight ?? Math.max(1, backend.weight),
+})
 
 /** What makes two services the same: VIP, port and protocol. */
 export const serviceIdentity = (service: Pick<Service, 'vip' | 'port' | 'protocol'>): string =>

@@ -1,7 +1,7 @@
 /** What `ring show` answers: a service's ring in shares and, where asked for, slot by slot. Pure. */
 import type { RingView } from './control/protocol.js'
 import { BalancerError } from './errors.js'
-import { type Backend, backendIdentity, type Config, type Service } from './model.js'
+import { type Backend, type Config, claimOf, type Service } from './model.js'
 import { buildRing, countSlots, expectedShares, refillRing, ringDigest } from './ring.js'
 
 export interface RingViewOptions {
@@ -29,8 +29,7 @@ export const viewRing = (
 
   const supposedDown = new Set(down)
   const claims = service.backends.map(backend => ({
-    identity: backendIdentity(service, backend),
-    weight: backend.weight,
+    ...claimOf(service, backend),
     name: backend.name,
     isDown: supposedDown.has(backend.name) || isDown(backend),
   }))

@@ -19,8 +19,10 @@ export { DEFAULT_RING_SIZE, isPrime, isRingSize, MAX_RING_SIZE, MIN_RING_SIZE } 
 export interface Claim {
   /** "10.0.0.11:80" or "[2001:db8::1]:80", as `backendIdentity` makes it. Distinct within a ring. */
   readonly identity: string
-  /** 0..1000. Weight 0 counts as 1 in the full ring, and as down. */
+  /** 0..1000. Weight 0 counts as down. */
   readonly weight: number
+  /** At least 1: its weight in the full ring; default: `weight`, and 1 for weight 0. */
+  readonly ringWeight?: number
 }
 
 /** The first stage: may be kept as long as the claims, their weights and the size stay the same. */
@@ -36,7 +38,7 @@ export interface FullRing<C extends Claim = Claim> extends Fill {
 /** Whether a claim is out of the ring at the moment, for whatever reason; weight 0 need not be looked at. */
 export type IsDown<C extends Claim = Claim> = (claim: C, index: number) => boolean
 
-const ringWeight = (claim: Claim): number => Math.max(1, claim.weight)
+const ringWeight = (claim: Claim): number => claim.ringWeight ?? Math.max(1, claim.weight)
 
 const sortByIdentity = (identities: readonly Identity[]): Int32Array =>
   new Int32Array(identities.length)

@@ -1,5 +1,5 @@
 /** The rings of the running services: a full ring is kept while the configured backends stay the same. */
-import { backendIdentity, type Service, serviceIdentity } from './model.js'
+import { claimOf, type Service, serviceIdentity } from './model.js'
 import type { Claim, FullRing } from './ring.js'
 import type { RingBuilder } from './ring-builder.js'
 
@@ -12,8 +12,7 @@ export interface Rings {
   forget(identity: string): void
 }
 
-export const claimsOf = (service: Service): Claim[] =>
-  service.backends.map(backend => ({ identity: backendIdentity(service, backend), weight: backend.weight }))
+export const claimsOf = (service: Service) => service.backends.map(backend => claimOf(service, backend))
 
 export const createRings = (builder: RingBuilder): Rings => {
   const kept = new Map<string, { readonly signature: string; readonly full: FullRing }>()
@@ -21,7 +20,11 @@ export const createRings = (builder: RingBuilder): Rings => {
   return {
     owners: async (service, takes) => {
       const identity = serviceIdentity(service)
-      const claims = claimsOf(service)
+      // Who has weight 0 does not take; in the full ring all have their places.
+      const claims = claimsOf(service).map(({ identity: name, ringWeight }) => ({
+        identity: name,
+        weight: ringWeight,
+      }))
       const signature = `${service.ringSize} ${claims.map(claim => `${claim.identity}*${claim.weight}`).join(' ')}`
       const isDown = (_: Claim, index: number): boolean => !takes[index]
       const known = kept.get(identity)

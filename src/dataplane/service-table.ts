@@ -46,7 +46,8 @@ export const serviceBucket = (key: ServiceKey, seed: number, mask: number): numb
   const portOnTheWire = ((key.port & 0xff) << 8) | (key.port >> 8)
   const selector =
     (BigInt(serviceState.SERVICE_USED) << 24n) | (BigInt(key.protocol) << 16n) | BigInt(portOnTheWire)
-  let x = addr.readBigUInt64LE(8) ^ ((addr.readBigUInt64LE(0) * 0x9e3779b97f4a7c15n) & MASK_64) ^ selector
+  const hi = addr.readBigUInt64LE(0)
+  let x = addr.readBigUInt64LE(8) ^ (((hi ^ (hi >> 32n)) * 0x9e3779b97f4a7c15n) & MASK_64) ^ selector
   x ^= x >> 32n
   x = ((x ^ BigInt(seed)) * 0xff51afd7ed558ccdn) & MASK_64
   return Number((x >> 32n) & BigInt(mask))
