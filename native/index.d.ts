@@ -53,7 +53,7 @@ export declare class BpfObject {
   setInitialValue(section: string, bytes: Bytes): void
   /** Before load: leave a program out. */
   setAutoload(program: string, load: boolean): void
-  /** Creates the maps and verifies the programs, on a worker thread. */
+  /** Creates the maps and verifies the programs, on a worker thread; until then all but `close()` throws EBUSY. */
   load(): Promise<void>
   /** After load. The map or program stays open when the object is closed. */
   map(name: string): BpfMap
@@ -76,7 +76,10 @@ export declare class BpfMap {
   nextKey(key?: Bytes): Uint8Array | null
   /** All entries, by batches (BPF_MAP_LOOKUP_BATCH): keys and values one after the other. Off the event loop. */
   lookupBatch(): Promise<{ readonly count: number; readonly keys: Uint8Array; readonly values: Uint8Array }>
-  /** `count` keys and values one after the other. Off the event loop; the arrays must not change meanwhile. */
+  /**
+   * `count` keys and values one after the other. Off the event loop; the arrays must not change meanwhile.
+   * flags: 0, or 4 BPF_F_LOCK; the kernel takes no others here.
+   */
   updateBatch(keys: Bytes, values: Bytes, flags?: number): Promise<void>
   /**
    * The memory of a BPF_F_MMAPABLE array, shared with the data plane: stride roundUp(valueSize, 8) bytes.
@@ -210,9 +213,15 @@ export declare class Netlink {
    * @throws code ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL for unreachable, prohibit, blackhole routes.
    */
   routeTo(address: Bytes): Promise<NetlinkRoute>
-  /** Asks the kernel to resolve a neighbour now (RTM_NEWNEIGH with NTF_USE); the answer comes as an event. */
+  /**
+   * Asks the kernel to resolve a neighbour now (RTM_NEWNEIGH with NTF_USE); the answer comes as an event. A permanent
+   * entry is left as it is.
+   */
   resolve(ifindex: number, address: Bytes): Promise<void>
-  /** Calls back with all that came together; links, addresses, routes, neighbours of both families. */
+  /**
+   * Calls back with all that came together; links, addresses, routes, neighbours of both families. Once per socket
+   * (EBUSY); lasts until `close()`. The kernel does not tell of IPv4 routes that go with their link: read them again.
+   */
   subscribe(onEvents: (events: readonly NetlinkEvent[]) => void): void
   close(): void
 }
