@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { BalancerError } from './errors.js'
 import { emptyFill, type Fill, fillFreeSlots, type Preference, withoutDown } from './ring/fill.js'
 import { byIdentity, type Identity, identityOf, permutation } from './ring/permutation.js'
+import { apportion } from './ring/quotas.js'
 import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE } from './ring/size.js'
 
 export { permutation } from './ring/permutation.js'
@@ -46,7 +47,7 @@ const sortByIdentity = (identities: readonly Identity[]): Int32Array =>
     .sort((a, b) => byIdentity(identities[a]!, identities[b]!))
 
 /**
- * Fills a ring with everybody up. Equal weights: two claims' slot counts differ by at most 1.
+ * Fills a ring with everybody up. Each claim's slots are its exact share rounded up or down.
  *
  * @param size a prime from 251 to 655373, at least as many as there are claims
  * @throws BalancerError `ERR_RING_SIZE`; `ERR_CONFLICT` when two claims have one identity
@@ -60,8 +61,15 @@ export const buildRing = <C extends Claim>(claims: readonly C[], size: number): 
     claims.map((claim, index) => preference(identities[index]!, ringWeight(claim), size)),
     size,
   )
-  if (claims.length > 0) fillFreeSlots(fill, order, size)
-  return { ...fill, claims, order, counts: countSlots(fill.owners, claims.length) }
+  const counts = apportion(
+    size,
+    claims.length > 0 ? size : 0,
+    order,
+    fill.weights,
+    new Int32Array(claims.length),
+  )
+  if (claims.length > 0) fillFreeSlots(fill, order, counts.slice())
+  return { ...fill, claims, order, counts }
 }
 
 const preference = (identity: Identity, weight: number, size: number): Preference => {
@@ -106,7 +114,8 @@ export const refillRing = <C extends Claim>(full: FullRing<C>, isDown: IsDown<C>
   if (survivors.length === 0) return new Int32Array(full.size).fill(-1)
   if (survivors.length === full.claims.length) return full.owners.slice()
   const { fill, free } = withoutDown(full, down)
-  fillFreeSlots(fill, furthestBehindFirst(full, survivors), free)
+  const takers = furthestBehindFirst(full, survivors)
+  fillFreeSlots(fill, takers, apportion(full.size, free, takers, full.weights, full.counts))
   return fill.owners
 }
 

@@ -53,37 +53,78 @@ export const withoutDown = (full: Fill, down: Uint8Array): { readonly fill: Fill
 }
 
 /**
- * Fills the free slots of `fill` in place.
+ * Fills the free slots of `fill` in place. As many turns are taken by credit as slots are free; who has its quota
+ * already forfeits them, and they go at the end, in order, to those that have not.
  *
  * @param takers the claims that take part, in the order of their turns; at least one
- * @param free   how many slots are free
+ * @param quotas how many slots each claim takes; counted down to 0
  */
-export const fillFreeSlots = (fill: Fill, takers: Int32Array, free: number): void => {
+export const fillFreeSlots = (fill: Fill, takers: Int32Array, quotas: Int32Array): void => {
+  const free = takers.reduce((sum, claim) => sum + quotas[claim]!, 0)
+  const take = taker(fill, quotas, free)
   const { batch, next } = takeTurns(takers, fill.weights)
+  for (let turns = free; turns > 0; ) {
+    const count = Math.min(next(), turns)
+    take(batch, count)
+    turns -= count
+  }
+  for (let short = shortOf(takers, quotas); short.length > 0; short = shortOf(short, quotas))
+    take(short, short.length)
+}
+
+const shortOf = (claims: Int32Array, quotas: Int32Array): Int32Array =>
+  claims.filter(claim => quotas[claim]! > 0)
+
+/** @returns a function that gives each of the first `count` claims its next preferred slot, if its quota allows one */
+const taker = (fill: Fill, quotas: Int32Array, free: number) => {
   // The last few are found by comparing all of them: as many steps as there are, where a walk takes size / few.
   const few = Math.ceil(Math.sqrt(fill.size) / 2)
+  let left = free
   let nearest: ((claim: number) => number) | null = null
-  for (let left = free; left > 0; ) {
-    const count = Math.min(next(), left)
-    const walkers = Math.min(count, Math.max(left - few, 0))
-    walk(fill, batch, walkers)
-    for (let turn = walkers; turn < count; turn++) {
-      nearest ??= nearestFree(fill, left - walkers)
-      settle(fill, batch[turn]!, nearest(batch[turn]!))
+
+  return (claims: Int32Array, count: number): void => {
+    let turn = 0
+    if (left > few) {
+      const walked = walk(fill, quotas, claims, count, left - few)
+      left -= walked.taken
+      turn = walked.turns
     }
-    left -= count
+    for (; turn < count && left > 0; turn++) {
+      const claim = claims[turn]!
+      if (quotas[claim] === 0) continue
+      nearest ??= nearestFree(fill, left)
+      settle(fill, quotas, claim, nearest(claim))
+      left--
+    }
   }
 }
 
-const settle = ({ size, owners, positions, skips }: Fill, claim: number, slot: number): void => {
+const settle = (
+  { size, owners, positions, skips }: Fill,
+  quotas: Int32Array,
+  claim: number,
+  slot: number,
+): void => {
+  quotas[claim]!--
   owners[slot] = claim
   positions[claim] = (slot + skips[claim]!) % size
 }
 
-/** A turn for each of the first `count` claims, every one walking its list to the next free slot. */
-const walk = ({ size, owners, positions, skips }: Fill, claims: Int32Array, count: number): void => {
-  for (let turn = 0; turn < count; turn++) {
+/** Every claim walks its list to the next free slot, until `most` are taken. */
+const walk = (
+  { size, owners, positions, skips }: Fill,
+  quotas: Int32Array,
+  claims: Int32Array,
+  count: number,
+  most: number,
+): { readonly taken: number; readonly turns: number } => {
+  let taken = 0
+  let turn = 0
+  for (; turn < count && taken < most; turn++) {
     const claim = claims[turn]!
+    const quota = quotas[claim]!
+    if (quota === 0) continue
+    quotas[claim] = quota - 1
     const step = skips[claim]! - size
     let slot = positions[claim]!
     while (owners[slot]! >= 0) {
@@ -93,5 +134,7 @@ const walk = ({ size, owners, positions, skips }: Fill, claims: Int32Array, coun
     owners[slot] = claim
     slot += step
     positions[claim] = slot + (size & (slot >> 31))
+    taken++
   }
+  return { taken, turns: turn }
 }
