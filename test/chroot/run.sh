@@ -23,7 +23,7 @@ say() {
 	printf '\n=== %s\n' "$*"
 }
 inside() {
-	chroot "$target" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb "$@"
+	chroot "$target" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb $certificates "$@"
 }
 
 if [ ! -e "$target/bin/bash" ]; then
@@ -34,12 +34,12 @@ mkdir -p "$target/usr/lib/node_modules" "$target/root/linimo"
 cp -a /usr/bin/node /usr/bin/npm /usr/bin/npx "$target/usr/bin/"
 cp -a /usr/lib/node_modules/npm "$target/usr/lib/node_modules/"
 cp -L /etc/resolv.conf "$target/etc/resolv.conf"
-for file in /usr/etc/npmrc /root/.npmrc /etc/ssl/certs/ca-certificates.crt; do
-	if [ -e $file ]; then
-		mkdir -p "$target$(dirname $file)"
-		cp -L $file "$target$file"
-	fi
-done
+# A network that answers with certificates of its own is this machine's affair: its authorities go along.
+certificates=
+if [ -n "${NODE_EXTRA_CA_CERTS-}" ]; then
+	cp -L "$NODE_EXTRA_CA_CERTS" "$target/etc/extra-certificates.crt"
+	certificates='NODE_EXTRA_CA_CERTS=/etc/extra-certificates.crt npm_config_cafile=/etc/extra-certificates.crt'
+fi
 mount -t proc proc "$target/proc"
 mount -t sysfs sys "$target/sys"
 mount --rbind /dev "$target/dev"
