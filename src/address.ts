@@ -5,6 +5,14 @@ import ipaddr from 'ipaddr.js'
 /** Whether a text is an IPv4 or an IPv6 address; by its looks alone, so only of text that is an address. */
 export const addressFamily = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)
 
+/** IPv6 text of any spelling. ipaddr.js takes ::192.0.2.1 for a mapped address, so the dotted part is put in hex. */
+const parseIPv6 = (text: string): ipaddr.IPv6 =>
+  ipaddr.IPv6.parse(
+    text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a: string, b: string, c: string, d: string) =>
+      [Number(a) * 256 + Number(b), Number(c) * 256 + Number(d)].map(group => group.toString(16)).join(':'),
+    ),
+  )
+
 /**
  * @param text four decimal parts without leading zeros, or any spelling of IPv6 (RFC 4291) without a zone
  * @returns    the canonical text (IPv6: RFC 5952), or null when it is no address
@@ -12,12 +20,12 @@ export const addressFamily = (address: string): 4 | 6 => (address.includes(':') 
 export const canonicalAddress = (text: string): string | null => {
   if (isIPv4(text)) return text
   if (text.includes('%') || !isIPv6(text)) return null
-  return ipaddr.IPv6.parse(text).toRFC5952String()
+  return parseIPv6(text).toRFC5952String()
 }
 
 /** The 16 bytes of an address in text form. The text must be an address. */
 export const addressBytes = (address: string): Uint8Array => {
-  if (addressFamily(address) === 6) return Uint8Array.from(ipaddr.IPv6.parse(address).toByteArray())
+  if (addressFamily(address) === 6) return Uint8Array.from(parseIPv6(address).toByteArray())
   const bytes = new Uint8Array(16)
   bytes.fill(0xff, 10, 12)
   bytes.set(address.split('.').map(Number), 12)

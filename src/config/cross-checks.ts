@@ -9,13 +9,14 @@ import type { BackendDraft, ServiceDraft } from './service.js'
 /** With fewer slots per backend the shares differ by more than a percent (Maglev, NSDI 2016, section 3.4). */
 const SLOTS_PER_BACKEND = 100
 
-/** Reports all but the first thing of each identity. */
+/** Remembers what was seen. @returns the place of the first of the same identity, or null if this is it */
 const findTwins = () => {
   const seen = new Map<string, Position>()
-  return (identity: string, at: Position, twin: (firstLine: number) => void): void => {
+  return (identity: string, at: Position): Position | null => {
     const first = seen.get(identity)
-    if (first) twin(first.line)
-    else seen.set(identity, at)
+    if (first) return first
+    seen.set(identity, at)
+    return null
   }
 }
 
@@ -25,13 +26,13 @@ export const crossCheck = (services: readonly ServiceDraft[], report: Report): v
     const { vip, port, protocol = 'tcp' } = service.fields.values
     if (vip !== undefined && port !== undefined) {
       const identity = serviceIdentity({ vip, port, protocol })
-      twins(identity, service.at, line =>
+      const first = twins(identity, service.at)
+      if (first)
         report.problem(
           service.at,
           service.path,
-          `${service.name} has the VIP, port and protocol of line ${line}: ${identity}`,
-        ),
-      )
+          `${service.name} has the VIP, port and protocol of line ${first.line}: ${identity}`,
+        )
     }
     checkBackends(service, report)
     checkHealthPort(service, report)
@@ -45,29 +46,27 @@ const checkBackends = (service: ServiceDraft, report: Report): void => {
   for (const backend of service.backends) {
     const { path, at, name, fields } = backend
     const { address, port } = fields.values
-    if (name !== null) {
-      const nameAt = fields.values.name === undefined ? at : fields.at('name')
-      names(name, nameAt, line =>
-        report.problem(
-          nameAt,
-          childPath(path, 'name'),
-          `the name ${name} is taken by the backend of line ${line}`,
-        ),
+    const place =
+      address === undefined
+        ? null
+        : backendIdentity({ port: service.fields.values.port ?? 0 }, { address, port: port ?? null })
+    const placeTwin = place === null ? null : places(place, at)
+    if (placeTwin)
+      report.problem(
+        fields.at('address'),
+        childPath(path, 'address'),
+        `${place} is the backend of line ${placeTwin.line} already`,
       )
-    }
-    if (address !== undefined) {
-      const place = backendIdentity(
-        { port: service.fields.values.port ?? 0 },
-        { address, port: port ?? null },
+    const isNamed = fields.values.name !== undefined
+    const nameAt = isNamed ? fields.at('name') : at
+    const nameTwin = name === null ? null : names(name, nameAt)
+    // Without a name of its own, a twin's is the same because its address is.
+    if (nameTwin && (isNamed || !placeTwin))
+      report.problem(
+        nameAt,
+        childPath(path, 'name'),
+        `the name ${name} is taken by the backend of line ${nameTwin.line}`,
       )
-      places(place, at, line => {
-        report.problem(
-          fields.at('address'),
-          childPath(path, 'address'),
-          `${place} is the backend of line ${line} already`,
-        )
-      })
-    }
     checkFit(service, backend, report)
   }
 }

@@ -165,7 +165,7 @@ export const MAX_IDLE_MS = 8 * 3_600_000
 
 export const serviceShape = {
   vip: hostAddress,
-  port: leaf('a port from 1 to 65535, or 0 for every port', z.int().min(0).max(65535)),
+  port: leaf('a number from 1 to 65535, or 0 for every port', z.int().min(0).max(65535)),
   protocol,
   forward,
   scheduler: oneOfSoFar(['maglev'], laterSchedulers),
