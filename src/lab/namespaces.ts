@@ -81,7 +81,8 @@ const hostIn = (namespace: string, started: Set<Running>): Host => {
     run: runThere,
     capture: (inner, options) => capture(command(inner), options),
     ip: async (...lines) => {
-      await run(['ip', '-n', namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` })
+      // Not `ip -n`: that remounts /sys, and fails in a chroot that is no mount point.
+      await runThere(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` })
     },
     sysctl: async values => {
       const writes = Object.entries(values).map(([path, value]) => `echo ${value} >/proc/sys/net/${path}`)
