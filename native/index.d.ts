@@ -214,8 +214,8 @@ export declare class Netlink {
    */
   routeTo(address: Bytes): Promise<NetlinkRoute>
   /**
-   * Asks the kernel to resolve a neighbour now (RTM_NEWNEIGH with NTF_USE); the answer comes as an event. A permanent
-   * entry is left as it is.
+   * Has the kernel ask a neighbour for its MAC address now (RTM_NEWNEIGH: NTF_USE, or NUD_PROBE where one is known
+   * and believed); the answer comes as an event. A permanent entry is left as it is.
    */
   resolve(ifindex: number, address: Bytes): Promise<void>
   /**

@@ -144,7 +144,7 @@ static nlmsghdr* PutNeighbour(void* buffer, uint16_t type, uint16_t flags, uint3
   return request;
 }
 
-bool NetlinkSocket::IsPermanent(uint32_t ifindex, const ByteString& address) {
+uint16_t NetlinkSocket::NeighbourState(uint32_t ifindex, const ByteString& address) {
   alignas(nlmsghdr) char buffer[kRequestSize];
   std::optional<NetlinkNeighbour> present;
   try {
@@ -153,17 +153,24 @@ bool NetlinkSocket::IsPermanent(uint32_t ifindex, const ByteString& address) {
   } catch (const SystemFailure& failure) {
     if (failure.error != ENOENT) throw;
   }
-  return present && present->state & NUD_PERMANENT;
+  return present ? present->state : NUD_NONE;
 }
 
 void NetlinkSocket::Resolve(uint32_t ifindex, const ByteString& address) {
-  // NTF_USE takes the permanence away from a static entry, and with it the operator's MAC address:
-  // __neigh_update() in net/core/neighbour.c. There is nothing to resolve then.
-  if (IsPermanent(ifindex, address)) return;
+  uint16_t state = NeighbourState(ifindex, address);
+  // Nothing to ask for. NTF_USE would even take the permanence away from a static entry, and with it the
+  // operator's MAC address: __neigh_update() in net/core/neighbour.c.
+  if (state & (NUD_PERMANENT | NUD_NOARP)) return;
+  if (state & (NUD_INCOMPLETE | NUD_PROBE)) return;  // asked already
+
   alignas(nlmsghdr) char buffer[kRequestSize];
   uint16_t flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
   nlmsghdr* request = PutNeighbour(buffer, RTM_NEWNEIGH, flags, ifindex, address);
-  HeaderOf<ndmsg>(request)->ndm_state = NUD_NONE;
-  HeaderOf<ndmsg>(request)->ndm_flags = NTF_USE;  // as if a packet were sent to it
+  if (state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY)) {
+    HeaderOf<ndmsg>(request)->ndm_state = NUD_PROBE;  // as NTF_USE would not: the entry is believed for a while
+  } else {
+    HeaderOf<ndmsg>(request)->ndm_state = NUD_NONE;
+    HeaderOf<ndmsg>(request)->ndm_flags = NTF_USE;  // as if a packet were sent to it
+  }
   Exchange(request, "RTM_NEWNEIGH", [](const nlmsghdr*) {});
 }

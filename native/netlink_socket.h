@@ -22,13 +22,14 @@ class NetlinkSocket {
   std::vector<NetlinkRoute> Routes();
   std::vector<NetlinkNeighbour> Neighbours();
   NetlinkRoute RouteTo(const ByteString& address);
-  // Asks the kernel to resolve a neighbour, unless its entry is permanent.
+  // Asks a neighbour for its MAC address now, also when it is known, unless its entry is permanent.
   void Resolve(uint32_t ifindex, const ByteString& address);
 
  private:
   using OnMessage = std::function<void(const nlmsghdr*)>;
 
-  bool IsPermanent(uint32_t ifindex, const ByteString& address);
+  // NUD_* bits; NUD_NONE when there is no entry.
+  uint16_t NeighbourState(uint32_t ifindex, const ByteString& address);
   // Sends `request` and takes its answers up to the last. `call` names the request in errors.
   void Exchange(nlmsghdr* request, const char* call, const OnMessage& on_message);
   template <typename Row>

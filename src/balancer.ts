@@ -56,6 +56,8 @@ export interface Balancer {
   /** Whether every enabled backend is resolved. */
   isResolved(): boolean
   serviceRows(): Promise<readonly ServiceRow[]>
+  /** One of them. @throws BalancerError `ERR_NOT_FOUND` */
+  backendRow(service: string, backend: string): BackendRow
   ringView(service: string, options: RingViewOptions): RingView
 }
 
@@ -65,6 +67,10 @@ interface Running {
   readonly standings: readonly Standing[]
   readonly takes: readonly boolean[]
   readonly owners: Int32Array
+  /** How many slots each backend owns. */
+  readonly slots: Int32Array
+  /** Made when it is first asked for. */
+  digest: string | null
 }
 
 /** In a pass's names: the interfaces are to be looked at. No service is called so. */
@@ -94,10 +100,11 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   let { config } = options
   const running = new Map<string, Running>()
 
+  const standingNow = (service: Service, backend: Backend): Standing =>
+    standingOf(service, backend, monitor.judgement(checkKey(service, backend)), nextHops.get(backend))
+
   const standings = (service: Service): Standing[] =>
-    service.backends.map(backend =>
-      standingOf(service, backend, monitor.judgement(checkKey(service, backend)), nextHops.get(backend)),
-    )
+    service.backends.map(backend => standingNow(service, backend))
 
   const wantedOf = ({ service, owners }: Running): WantedService => ({
     service,
@@ -156,8 +163,10 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     const now = standings(service)
     const takes = takers(now)
     const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
-    const owners = isSameRing ? before.owners : await rings.owners(service, takes)
-    return { service, standings: now, takes, owners }
+    if (isSameRing) return { ...before, standings: now }
+    const owners = await rings.owners(service, takes)
+    const slots = countSlots(owners, service.backends.length)
+    return { service, standings: now, takes, owners, slots, digest: null }
   }
 
   /** Brings services up to date: those configured are put, those that are not are removed. */
@@ -201,18 +210,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     })
   }
 
-  const rowOf = (
-    one: Running,
-    i: number,
-    slots: Int32Array,
-    counts: ServiceCounts | undefined,
-  ): BackendRow => {
+  const rowOf = (one: Running, i: number, count: BackendCount): BackendRow => {
     const { service } = one
     const backend = service.backends[i]!
-    const count: BackendCount = counts?.backends.get(backendIdentity(service, backend)) ?? noCount
     const total = addTraffic(count.tx, count.redirect)
     const resolution = nextHops.get(backend)
-    const { health, reason } = standings(service)[i]!
+    const { health, reason } = standingNow(service, backend)
     const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
     const link = nextHops.links().find(({ ifindex }) => ifindex === nextHop?.ifindex)
     return {
@@ -223,7 +226,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       weight: backend.weight,
       state: 'enabled',
       health,
-      slots: slots[i]!,
+      slots: one.slots[i]!,
       flows: null,
       packets: String(total.packets),
       bytes: String(total.bytes),
@@ -233,9 +236,13 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     }
   }
 
+  const digestOf = (one: Running): string => {
+    one.digest ??= ringDigest(claimsOf(one.service), one.owners)
+    return one.digest
+  }
+
   const serviceRow = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
-    const { service, owners } = one
-    const slots = countSlots(owners, service.backends.length)
+    const { service } = one
     const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount].reduce(
       addCounts,
       noCount,
@@ -250,10 +257,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       scheduler: service.scheduler,
       ringSize: service.ringSize,
       noBackend: service.noBackend,
-      digest: ringDigest(claimsOf(service), owners),
+      digest: digestOf(one),
       packets: String(total.packets),
       bytes: String(total.bytes),
-      backends: service.backends.map((_, i) => rowOf(one, i, slots, counts)),
+      backends: service.backends.map((backend, i) =>
+        rowOf(one, i, counts?.backends.get(backendIdentity(service, backend)) ?? noCount),
+      ),
     }
   }
 
@@ -271,11 +280,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
           ? [...all(), INTERFACES]
           : touched,
       )
-      for (const { action, kind, name, detail } of changes)
-        log.info(
-          { event: 'config.changed', action, kind, name, detail, by },
-          `${action} ${kind} ${name}: ${detail}`,
-        )
+      log.debug({ event: 'config.changed', changes, by }, 'in effect')
       if (changes.length > 0) publish({ kind: 'change', changes, by })
       return changes
     },
@@ -310,6 +315,20 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       return [...running.values()]
         .map(one => serviceRow(one, counts.get(serviceIdentity(one.service))))
         .sort((a, b) => (a.service < b.service ? -1 : 1))
+    },
+    backendRow: (serviceName, name) => {
+      const one = find(serviceName)
+      const { service } = one
+      const i = service.backends.findIndex(backend => backend.name === name)
+      if (i < 0)
+        throw new BalancerError('ERR_NOT_FOUND', `service "${serviceName}" has no backend "${name}"`, {
+          hint: `its backends are ${service.backends.map(backend => backend.name).join(', ') || 'none'}`,
+        })
+      return rowOf(
+        one,
+        i,
+        tables.count(serviceIdentity(service), backendIdentity(service, service.backends[i]!)),
+      )
     },
     ringView: (name, viewOptions) => {
       const { service, takes } = find(name)

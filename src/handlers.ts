@@ -2,7 +2,7 @@
 import type { Balancer } from './balancer.js'
 import { changedBackend, newBackend } from './config/backend-change.js'
 import { type ParsedConfig, parseConfig } from './config.js'
-import type { BackendRow, Handlers, Peer, ServiceRow, Status } from './control/protocol.js'
+import type { Handlers, Peer, ServiceRow, Status } from './control/protocol.js'
 import type { Daemon } from './daemon.js'
 import { BalancerError } from './errors.js'
 import type { Backend, Config, Service } from './model.js'
@@ -80,19 +80,6 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
       () => notFound('service', name, []),
     )
   }
-  const backendRow = async (service: string, backend: string): Promise<BackendRow> => {
-    const { backends } = await serviceRow(service)
-    return find(
-      backends,
-      row => row.backend === backend,
-      () =>
-        notFound(
-          `backend in service ${service}`,
-          backend,
-          backends.map(row => row.backend),
-        ),
-    )
-  }
   /** The text given, or the daemon's own file; checked, its interfaces too. */
   const read = (text: string | undefined): ParsedConfig => {
     const parsed = parseConfig(text ?? info.readConfigFile())
@@ -129,7 +116,7 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
       const rows = service === undefined ? await balancer.serviceRows() : [await serviceRow(service)]
       return rows.flatMap(({ backends }) => backends)
     },
-    'backend.show': ({ service, backend }) => backendRow(service, backend),
+    'backend.show': async ({ service, backend }) => balancer.backendRow(service, backend),
     'backend.add': async ({ service, backend, ...wanted }, peer) => {
       await balancer.update(
         config =>
@@ -139,7 +126,7 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
           ]),
         who(peer),
       )
-      return backendRow(service, backend)
+      return balancer.backendRow(service, backend)
     },
     'backend.set': async ({ service, backend, ...change }, peer) => {
       await balancer.update(
@@ -151,7 +138,7 @@ export const createHandlers = (daemon: Daemon, info: DaemonInfo): Handlers => {
           }),
         who(peer),
       )
-      return backendRow(service, backend)
+      return balancer.backendRow(service, backend)
     },
     'backend.remove': async ({ service, backend }, peer) => {
       await balancer.update(

@@ -49,6 +49,7 @@ const backendChanges = (before: Service, after: Service): Change[] => {
       })
   for (const [identity, backend] of wanted) {
     const was = present.get(identity)
+    if (was === backend) continue
     if (!was) {
       changes.push({
         action: 'add',
@@ -72,6 +73,7 @@ const serviceChanges = (before: Config, after: Config): Change[] => {
     if (!wanted.has(identity)) changes.push({ action: 'remove', kind: 'service', name, detail: identity })
   for (const [identity, service] of wanted) {
     const was = present.get(identity)
+    if (was === service) continue
     if (!was) {
       const detail = `${identity}, ${service.backends.length} backends`
       changes.push({ action: 'add', kind: 'service', name: service.name, detail })

@@ -1,5 +1,5 @@
 /** Per-CPU counters summed over the CPUs, in user space. */
-import { backendCountLayout, trafficLayout } from './layout.js'
+import { backendCountLayout } from './layout.js'
 
 export interface Traffic {
   readonly packets: bigint
@@ -12,34 +12,45 @@ export interface BackendCount {
   readonly syns: bigint
 }
 
+/** Sums over the CPUs, row by row: a row that never counted costs nothing. */
+export interface Sums {
+  readonly rows: number
+  /** The rows in which something was counted. */
+  used(): number[]
+  /** A row's words, summed. */
+  row(index: number): readonly bigint[]
+}
+
 /**
- * Rows of `size` bytes (a multiple of 8) of u64, `cpus` values after one another for each row.
- *
- * @returns the sums, `size / 8` of them a row
+ * @param values rows of `size` bytes of u64 (a multiple of 8), the CPUs' values after one another in each row
  */
-export const sumOverCpus = (values: Uint8Array, size: number, cpus: number): BigUint64Array => {
+export const sumOverCpus = (values: Uint8Array, size: number, cpus: number): Sums => {
+  const aligned = values.byteOffset % 8 === 0 ? values : values.slice()
+  const raw = new BigUint64Array(aligned.buffer, aligned.byteOffset, aligned.length >> 3)
+  const halves = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length >> 2)
   const words = size / 8
-  const raw = new BigUint64Array(values.slice().buffer)
-  const rows = raw.length / (words * cpus)
-  const sums = new BigUint64Array(rows * words)
-  for (let row = 0; row < rows; row++)
-    for (let cpu = 0; cpu < cpus; cpu++)
-      for (let word = 0; word < words; word++) {
-        const value = raw[(row * cpus + cpu) * words + word]!
-        if (value !== 0n) sums[row * words + word]! += value
-      }
-  return sums
+  const width = words * cpus
+  const rows = raw.length / width
+  const isUsed = (row: number): boolean => {
+    for (let i = row * width * 2; i < (row + 1) * width * 2; i++) if (halves[i] !== 0) return true
+    return false
+  }
+  return {
+    rows,
+    used: () => Array.from({ length: rows }, (_, row) => row).filter(isUsed),
+    row: index => {
+      const sums = Array.from({ length: words }, () => 0n)
+      for (let i = 0; i < width; i++) sums[i % words]! += raw[index * width + i] ?? 0n
+      return sums
+    },
+  }
 }
 
-export const trafficAt = (sums: BigUint64Array, row: number): Traffic => {
-  const at = (row * trafficLayout.size) / 8
-  return { packets: sums[at] ?? 0n, bytes: sums[at + 1] ?? 0n }
-}
+export const trafficFrom = ([packets = 0n, bytes = 0n]: readonly bigint[]): Traffic => ({ packets, bytes })
 
-export const backendCountAt = (sums: BigUint64Array, row: number): BackendCount => {
-  const at = (row * backendCountLayout.size) / 8
+export const backendCountFrom = (words: readonly bigint[]): BackendCount => {
   const word = (field: keyof typeof backendCountLayout.fields): bigint =>
-    sums[at + backendCountLayout.fields[field].offset / 8] ?? 0n
+    words[backendCountLayout.fields[field].offset / 8] ?? 0n
   return {
     tx: { packets: word('txPackets'), bytes: word('txBytes') },
     redirect: { packets: word('redirectPackets'), bytes: word('redirectBytes') },

@@ -8,12 +8,12 @@ import {
   addCounts,
   addTraffic,
   type BackendCount,
-  backendCountAt,
+  backendCountFrom,
   noCount,
   noTraffic,
   sumOverCpus,
   type Traffic,
-  trafficAt,
+  trafficFrom,
 } from './counters.js'
 import {
   backendCountLayout,
@@ -246,7 +246,9 @@ export class Dataplane {
   /** One backend's, now. */
   backendCount(id: number): BackendCount {
     const values = this.#map('backend_counts').lookup(u32(id))
-    const now = backendCountAt(sumOverCpus(values, backendCountLayout.size, loadNative().possibleCpus), 0)
+    const now = backendCountFrom(
+      sumOverCpus(values, backendCountLayout.size, loadNative().possibleCpus).row(0),
+    )
     return addCounts(now, this.#retired.backends.get(id) ?? noCount)
   }
 
@@ -286,32 +288,13 @@ export class Dataplane {
   }
 }
 
-const readSums = async (
-  map: BpfMap,
-): Promise<{ readonly ids: Uint32Array; readonly sums: BigUint64Array }> => {
-  const { count, keys, values } = await map.lookupBatch()
-  return {
-    ids: new Uint32Array(keys.slice().buffer, 0, count),
-    sums: sumOverCpus(values, map.info.valueSize, loadNative().possibleCpus),
-  }
+/** Of an array map: what each index has counted; those that never did are left out. */
+const readCounts = async <T>(map: BpfMap, from: (words: readonly bigint[]) => T): Promise<Map<number, T>> => {
+  const { values } = await map.lookupBatch()
+  const sums = sumOverCpus(values, map.info.valueSize, loadNative().possibleCpus)
+  return new Map(sums.used().map(index => [index, from(sums.row(index))]))
 }
 
-const readTraffic = async (map: BpfMap): Promise<Map<number, Traffic>> => {
-  const { ids, sums } = await readSums(map)
-  const traffic = new Map<number, Traffic>()
-  ids.forEach((id, row) => {
-    const at = trafficAt(sums, row)
-    if (at.packets !== 0n) traffic.set(id, at)
-  })
-  return traffic
-}
-
-const readBackendCounts = async (map: BpfMap): Promise<Map<number, BackendCount>> => {
-  const { ids, sums } = await readSums(map)
-  const counts = new Map<number, BackendCount>()
-  ids.forEach((id, row) => {
-    const at = backendCountAt(sums, row)
-    if (at.tx.packets !== 0n || at.redirect.packets !== 0n) counts.set(id, at)
-  })
-  return counts
-}
+const readTraffic = (map: BpfMap): Promise<Map<number, Traffic>> => readCounts(map, trafficFrom)
+const readBackendCounts = (map: BpfMap): Promise<Map<number, BackendCount>> =>
+  readCounts(map, backendCountFrom)

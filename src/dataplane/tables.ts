@@ -75,6 +75,8 @@ export interface Tables {
   /** What names an id in a trace. */
   serviceOf(id: number): string | null
   backendOf(id: number): { readonly service: string; readonly identity: string } | null
+  /** One backend's, by its service's identity and its own. */
+  count(service: string, backend: string): BackendCount
   /** By service identity, then backend identity. */
   counts(): Promise<ReadonlyMap<string, ServiceCounts>>
 }
@@ -314,6 +316,10 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
     },
     serviceOf: id => [...present].find(([, at]) => at.id === id)?.[0] ?? null,
     backendOf: id => owners.get(id) ?? null,
+    count: (service, backend) => {
+      const id = present.get(service)?.backendIds.get(backend)
+      return id === undefined ? noCount : countOf(id, dataplane.backendCount(id))
+    },
     counts: async () => {
       const all = await dataplane.backendCounts()
       return new Map(
