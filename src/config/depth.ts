@@ -1,11 +1,14 @@
 /** How deeply a text nests, found without recursion: the YAML parser has no limit but the stack's. */
-import { Lexer } from 'yaml'
+import { CST, Lexer } from 'yaml'
 import type { Position } from './problem.js'
 
 /** Brackets around a value; also dashes and question marks that open one level after the other in a line. */
 const MAX_LEVELS = 32
 /** Spaces in front of a line: each may be a level. */
 const MAX_INDENT = 256
+
+/** Tokens that stand for nothing in the text. */
+const marks: ReadonlySet<string> = new Set([CST.BOM, CST.DOCUMENT, CST.FLOW_END, CST.SCALAR])
 
 /** @returns where the text nests too deeply to be read, or null */
 export const tooDeep = (text: string): Position | null => {
@@ -24,7 +27,7 @@ export const tooDeep = (text: string): Position | null => {
       line += newlines
       column = token.length - token.lastIndexOf('\n')
       opened = 0
-    } else if (!/^[\u0002\u0018\u001f\ufeff]$/.test(token)) {
+    } else if (!marks.has(token)) {
       column += token.length
     }
   }

@@ -6,7 +6,10 @@
  *   push      { event, data }, after a `subscribe`
  */
 import { z } from 'zod'
+import type { ConfigProblem } from '../config/problem.js'
 import type { AdminState, HealthState } from '../model.js'
+
+export type { ConfigProblem } from '../config/problem.js'
 
 /** A request longer than this closes the connection. */
 export const MAX_REQUEST_BYTES = 1024 * 1024
@@ -202,17 +205,6 @@ export interface ErrorBody {
   readonly hint: string | null
   /** For ERR_CONFIG_INVALID. */
   readonly problems?: readonly ConfigProblem[]
-}
-
-/** One problem of a configuration file. */
-export interface ConfigProblem {
-  readonly line: number
-  readonly column: number
-  /** "services.web.backends[0].wieght" */
-  readonly path: string
-  readonly message: string
-  /** "did you mean weight?" */
-  readonly hint: string | null
 }
 
 /** `id` is null where the request had none that could be read. */
