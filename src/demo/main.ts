@@ -25,6 +25,7 @@ interface Options {
 const interruption = () =>
   new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(signal))
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => resolve('SIGPIPE')) // nobody reads on
     const parent = process.ppid
     if (process.env.npm_lifecycle_event)
       setInterval(() => {

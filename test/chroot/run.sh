@@ -49,7 +49,7 @@ mount -t tmpfs tmp "$target/tmp"
 say 'clone'
 git bundle create --quiet "$target/root/linimo.bundle" HEAD
 rm -rf "$target/root/linimo"
-inside git clone --quiet /root/linimo.bundle /root/linimo
+inside git clone --quiet --config advice.detachedHead=false /root/linimo.bundle /root/linimo
 
 say 'npm run demo'
 time inside bash -c 'cd /root/linimo && npm run demo -- --json'
