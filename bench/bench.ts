@@ -15,8 +15,8 @@ export interface Figure {
   /** To what `ratioTo` says. */
   readonly ratio?: number
   readonly ratioTo?: string
-  /** What the figure should not exceed (`unit`, or the ratio where there is one of that kind). */
-  readonly budget?: number
+  /** Never decides anything: timings are to be read. */
+  readonly budget?: { readonly of: 'value' | 'ratio'; readonly atMost: number }
   readonly note?: string
 }
 

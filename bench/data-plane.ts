@@ -151,13 +151,14 @@ const figureOf = (loads: readonly Rounds[]): Figure => {
     ratio: (empty + median(above)) / empty,
     ratioTo: `empty, ${empty.toFixed(1)} ns`,
     note: `median of all rounds ${all.toFixed(1)}`,
-    ...(one.budget === null ? {} : { budget: one.budget }),
+    ...(one.budget === null ? {} : { budget: { of: 'value' as const, atMost: one.budget } }),
   }
 }
 
 const run = async (options: BenchOptions): Promise<Answer> => {
   const plan = planOf(options)
-  const interfaces = { entry: LOOPBACK, other: await addVethPair('out', 'peer') }
+  const [other] = await addVethPair('out', 'sink')
+  const interfaces = { entry: LOOPBACK, other }
   const loads: Rounds[][] = []
   let program = ''
   for (let load = 0; load < plan.loads; load++) {

@@ -21,20 +21,20 @@ export const inNamespace = async (program: string, args: readonly string[]): Pro
   }
 }
 
-/** Adds a veth pair to this namespace, both ends up. @returns the first end's ifindex */
-export const addVethPair = async (name: string, peer: string): Promise<number> => {
+/** Adds a veth pair to this namespace, both ends up, in place of an earlier one of that name. @returns their ifindexes */
+export const addVethPair = async (name: string, peer: string): Promise<[number, number]> => {
+  if ((await linksByName()).has(name)) await run(['ip', 'link', 'del', name])
   await run(['ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', peer])
   for (const end of [name, peer]) await run(['ip', 'link', 'set', end, 'up'])
-  return ifindexOf(name)
+  const links = await linksByName()
+  return [links.get(name)!, links.get(peer)!]
 }
 
-/** By netlink: sysfs shows the namespace that it was mounted in. */
-export const ifindexOf = async (name: string): Promise<number> => {
+/** Ifindexes. By netlink: sysfs shows the namespace that it was mounted in. */
+const linksByName = async (): Promise<ReadonlyMap<string, number>> => {
   const netlink = new (loadNative().Netlink)()
   try {
-    const link = (await netlink.links()).find(one => one.name === name)
-    if (!link) throw new Error(`there is no interface ${name}`)
-    return link.ifindex
+    return new Map((await netlink.links()).map(({ name, ifindex }) => [name, ifindex]))
   } finally {
     netlink.close()
   }

@@ -5,6 +5,12 @@ import type { Machine } from './machine.js'
 const digits = (value: number): string =>
   value >= 1000 ? Math.round(value).toLocaleString('en') : value >= 100 ? value.toFixed(0) : value.toFixed(1)
 
+const budgetText = ({ value, ratio, budget }: Figure): string => {
+  if (!budget) return ''
+  const is = budget.of === 'value' ? value : (ratio ?? Number.NaN)
+  return `budget ${budget.atMost}${budget.of === 'ratio' ? ' x' : ''}${is > budget.atMost ? ', exceeded' : ''}`
+}
+
 const cells = (figure: Figure): string[] => [
   figure.name,
   digits(figure.value),
@@ -12,7 +18,7 @@ const cells = (figure: Figure): string[] => [
   figure.unit,
   figure.ratio === undefined ? '' : `${figure.ratio.toFixed(2)} x`,
   figure.ratioTo ?? '',
-  figure.budget === undefined ? '' : `budget ${figure.budget}`,
+  budgetText(figure),
   figure.note ?? '',
 ]
 

@@ -4,11 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Answer, type Bench, WrongMeasurement } from './bench.js'
 import { dataPlane } from './data-plane.js'
+import { liveFrames } from './live-frames.js'
 import { describeMachine } from './machine.js'
 import { inNamespace } from './namespace.js'
 import { answerText, machineText, questionText } from './report.js'
 
-const benches: readonly Bench[] = [dataPlane]
+const benches: readonly Bench[] = [dataPlane, liveFrames]
 const IN_NAMESPACE = 'LINIMO_BENCH_IN_NAMESPACE'
 
 const fail = (message: string): never => {

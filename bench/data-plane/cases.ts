@@ -3,7 +3,7 @@ import type { Verdict } from '../../src/dataplane/dataplane.js'
 import { arp, fragment, frame, ipv4, ipv6, type Payload, type Tag } from '../../test/fixtures/frames.js'
 import { tcp, tcpFlags, udp } from '../../test/fixtures/transport.js'
 import { OUR_MAC, type ServiceToLoad } from './balancer.js'
-import type { FlowFields } from './trampoline.js'
+import type { FlowFields, PacketKind } from './packet.js'
 
 const VIP4 = '192.0.2.10'
 const VIP6 = '2001:db8::10'
@@ -24,11 +24,8 @@ export const services: readonly ServiceToLoad[] = [
   { name: 'dead4', vip: DEAD4, port: 80, protocol: 'tcp', way: null },
 ]
 
-export interface Case {
+export interface Case extends PacketKind {
   readonly name: string
-  readonly frame: Uint8Array
-  readonly flows: number
-  readonly flowFields: FlowFields | null
   readonly verdict: Verdict
   /** ns above the empty program. */
   readonly budget: number | null
@@ -145,3 +142,16 @@ export const cases: readonly Case[] = [
   of('fragment6', 1, null),
   of('dead4', 1, null, true),
 ]
+
+/** For frames that travel: out by another interface than they came in. */
+export const liveKinds: readonly (PacketKind & { readonly name: string })[] = (
+  [
+    ['away4', 1000],
+    ['away4', 1048576],
+    ['away6', 1000],
+    ['away6', 1048576],
+  ] as const
+).map(([name, flows]) => {
+  const { title, frame: bytes, fields } = journeys[name]
+  return { name: `${title}, ${flowsText(flows)}`, frame: bytes, flows, flowFields: fields }
+})

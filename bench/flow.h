@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The packets that benches send. A repeat of a test run finds the packet as the run before left it, and live frames
+ * come back as their receivers left them; so each begins by putting back what a balancer rewrites, and as the next
+ * flow. Checksums stay those of the first flow: XDP looks at none.
+ */
+#pragma once
+
+/*
+ * Values are as they lie in memory. Each store is of just the word that the data plane loads: a load over two recent
+ * stores would wait for both to reach the cache. Laid out as bench/data-plane/packet.ts has it.
+ */
+const volatile struct {
+	__u64 macs;	 /* the frame's first 8 bytes */
+	__u64 addr;	 /* of the first flow; IPv4: the lower 32 bits */
+	__u32 macs_rest; /* ... and the next 4 */
+	__u32 ports;	 /* of the first flow */
+	__u32 flows;	 /* 0: 2^32 */
+	__u32 frame_len;
+	__u16 addr_offset; /* where the varied address is, an IPv6 one's last 8 bytes; 0: the flow is not varied */
+	__u16 ports_offset;
+	__u32 is_ipv6;
+} packet = { .frame_len = 64 };
+
+__u32 next_flow;
+
+/* Returns 0, or -1 when the frame is not the one that `packet` describes. */
+static __always_inline int write_packet(const struct xdp_md *ctx)
+{
+	void *frame = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 flow = next_flow;
+
+	if (packet.frame_len < 16 || packet.frame_len > 256 || frame + packet.frame_len > end)
+		return -1;
+	*(__u64 *)frame = packet.macs;
+	*(__u32 *)(frame + 8) = packet.macs_rest;
+	if (!packet.addr_offset)
+		return 0;
+
+	if (packet.addr_offset + 8 > packet.frame_len || packet.ports_offset + 4 > packet.frame_len)
+		return -1;
+	next_flow = flow + 1 == packet.flows ? 0 : flow + 1;
+	/* The source port first, then the address's last two bytes. */
+	if (packet.is_ipv6)
+		*(__u64 *)(frame + packet.addr_offset) = packet.addr + ((__u64)(flow >> 16) << 48);
+	else
+		*(__u32 *)(frame + packet.addr_offset) = packet.addr + (flow >> 16 << 16);
+	*(__u32 *)(frame + packet.ports_offset) = packet.ports + (flow & 0xffff);
+	return 0;
+}

@@ -1,0 +1,204 @@
+/** How much slower than a plain XDP redirect are frames that really travel? */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type BpfMap, type BpfProgram, loadNative } from '../src/native.js'
+import { type Answer, type Bench, type BenchOptions, check, type Figure } from './bench.js'
+import { BACKENDS, type Balancer, loadBalancer, packetsByVerdict, RING_SIZE } from './data-plane/balancer.js'
+import { liveKinds, services } from './data-plane/cases.js'
+import { encodePacket, type PacketKind, testRunContext, u32Bytes } from './data-plane/packet.js'
+import { addVethPair } from './namespace.js'
+import { median, undisturbed } from './statistics.js'
+
+const OBJECT = fileURLToPath(new URL('../build/native/bpf/live_frames.bpf.o', import.meta.url))
+/** The veth ring has 256 places; 64 frames at a time overrun none of them. */
+const BATCH = 64
+const SETTLE_MS = 2000
+const BUDGET = 1.1
+
+/** Keys of `ways` in live_frames.bpf.c. */
+const WAY_IN = 0
+const WAY_OUT = 1
+
+/** generate -> gen -> in: plain, or the balancer -> out -> sink. */
+interface Interfaces {
+  readonly gen: number
+  readonly in: number
+  readonly out: number
+  readonly sink: number
+}
+
+interface Kind extends PacketKind {
+  readonly name: string
+}
+
+interface Programs {
+  readonly generate: BpfProgram
+  readonly plain: BpfProgram
+  readonly sink: BpfProgram
+  readonly delivered: BpfMap
+  close(): void
+}
+
+const loadPrograms = async (kind: Kind, interfaces: Interfaces): Promise<Programs> => {
+  const object = new (loadNative().BpfObject)(readFileSync(OBJECT))
+  object.setInitialValue('.rodata', encodePacket(kind))
+  await object.load()
+  const [generate, plain, sink] = ['generate', 'plain', 'sink'].map(name => object.program(name))
+  const [ways, delivered] = ['ways', 'delivered'].map(name => object.map(name))
+  object.close()
+  ways!.update(u32Bytes(WAY_IN), u32Bytes(interfaces.gen))
+  ways!.update(u32Bytes(WAY_OUT), u32Bytes(interfaces.out))
+  ways!.close()
+  return {
+    generate: generate!,
+    plain: plain!,
+    sink: sink!,
+    delivered: delivered!,
+    close: () => {
+      for (const held of [generate, plain, sink, delivered]) held!.close()
+    },
+  }
+}
+
+const deliveredSoFar = ({ delivered }: Programs): number => {
+  const perCpu = new BigUint64Array(delivered.lookup(u32Bytes(0)).slice().buffer)
+  return Number(perCpu.reduce((sum, count) => sum + count, 0n))
+}
+
+/** Waits until the sink has had `frames`, but not for ever. @returns how many it has had */
+const awaitDelivery = async (programs: Programs, frames: number): Promise<number> => {
+  const until = performance.now() + SETTLE_MS
+  while (deliveredSoFar(programs) < frames && performance.now() < until)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  return deliveredSoFar(programs)
+}
+
+/** Sends frames through whatever is attached. @returns CPU time a frame, from generator to sink */
+const send = async (programs: Programs, kind: Kind, gen: number, frames: number): Promise<number> => {
+  const before = deliveredSoFar(programs)
+  const { cpuNs } = programs.generate.testRunSync({
+    data: kind.frame,
+    context: testRunContext(kind.frame, gen),
+    repeat: frames,
+    liveFrames: true,
+    batchSize: BATCH,
+  })
+  const delivered = (await awaitDelivery(programs, before + frames)) - before
+  check(delivered === frames, `${kind.name}: ${delivered} of ${frames} frames were delivered`)
+  return cpuNs / frames
+}
+
+/** ns a frame, by round. */
+interface Rounds {
+  readonly plain: number[]
+  readonly balanced: number[]
+}
+
+interface Plan {
+  readonly loads: number
+  readonly rounds: number
+  readonly frames: number
+  readonly kinds: readonly Kind[]
+}
+
+const planOf = ({ isQuick }: BenchOptions): Plan =>
+  isQuick
+    ? { loads: 1, rounds: 8, frames: 300_000, kinds: liveKinds.slice(0, 2) }
+    : { loads: 3, rounds: 11, frames: 500_000, kinds: liveKinds }
+
+const measureKind = async (
+  kind: Kind,
+  { dataplane }: Balancer,
+  interfaces: Interfaces,
+  { rounds, frames }: Plan,
+): Promise<Rounds> => {
+  const { XdpLink } = loadNative()
+  const programs = await loadPrograms(kind, interfaces)
+  const sink = await XdpLink.attach(programs.sink, interfaces.sink, 'native')
+  const measured: Rounds = { plain: [], balanced: [] }
+  const plain = async () => {
+    const link = await XdpLink.attach(programs.plain, interfaces.in, 'native')
+    measured.plain.push(await send(programs, kind, interfaces.gen, frames))
+    await link.close()
+  }
+  const balanced = async () => {
+    await dataplane.attach(interfaces.in, 'native')
+    measured.balanced.push(await send(programs, kind, interfaces.gen, frames))
+    await dataplane.detach(interfaces.in)
+  }
+  try {
+    for (let round = 0; round < rounds; round++)
+      for (const one of round % 2 === 0 ? [plain, balanced] : [balanced, plain]) await one()
+  } finally {
+    await sink.close()
+    programs.close()
+  }
+  return measured
+}
+
+/** One load of the data plane: every kind, and each frame in its verdict. */
+const measureLoad = async (plan: Plan, interfaces: Interfaces): Promise<Rounds[]> => {
+  const ways = { entry: interfaces.in, other: interfaces.out }
+  const balancer = await loadBalancer(services, ways)
+  try {
+    const measured: Rounds[] = []
+    for (const kind of plan.kinds) measured.push(await measureKind(kind, balancer, interfaces, plan))
+    const sent = plan.kinds.length * plan.rounds * plan.frames
+    for (const [verdict, packets] of await packetsByVerdict(balancer))
+      check(
+        packets === (verdict === 'REDIRECT_DR' ? sent : 0),
+        `${verdict} counted ${packets} of ${sent} frames sent`,
+      )
+    return measured
+  } finally {
+    await balancer.dataplane.close()
+  }
+}
+
+const figureOf = (kind: Kind, loads: readonly Rounds[]): Figure => {
+  const plain = median(loads.map(load => undisturbed(load.plain)))
+  const balanced = loads.map(load => undisturbed(load.balanced))
+  const all = median(loads.map(load => median(load.balanced) / median(load.plain)))
+  return {
+    name: kind.name,
+    value: median(balanced),
+    unit: 'ns',
+    range: [Math.min(...balanced), Math.max(...balanced)],
+    ratio: median(loads.map(load => undisturbed(load.balanced) / undisturbed(load.plain))),
+    ratioTo: `plain redirect, ${plain.toFixed(1)} ns`,
+    budget: { of: 'ratio', atMost: BUDGET },
+    note: `median of all rounds ${all.toFixed(2)} x`,
+  }
+}
+
+const run = async (options: BenchOptions): Promise<Answer> => {
+  const plan = planOf(options)
+  const [gen, enter] = await addVethPair('gen', 'in')
+  const [out, sink] = await addVethPair('out', 'sink')
+  const loads: Rounds[][] = []
+  for (let load = 0; load < plan.loads; load++)
+    loads.push(await measureLoad(plan, { gen, in: enter, out, sink }))
+  const frames = (plan.loads * plan.rounds * plan.frames).toLocaleString('en')
+  return {
+    figures: plan.kinds.map((kind, i) =>
+      figureOf(
+        kind,
+        loads.map(load => load[i]!),
+      ),
+    ),
+    setup: [
+      `${plan.loads} loads of the program, ${plan.rounds} rounds each, in batches of ${BATCH}`,
+      `each kind: ${frames} of ${frames} frames delivered by either program`,
+      `${services.length} services, ${BACKENDS} backends each, rings of ${RING_SIZE} slots; frames as in data-plane`,
+    ],
+  }
+}
+
+export const liveFrames: Bench = {
+  name: 'live-frames',
+  question: 'How much slower than a plain XDP redirect are frames that really travel?',
+  method:
+    'ns a frame from generator to sink. BPF_PROG_TEST_RUN with live frames, redirected into a veth pair; on its far end, native, the data plane or a program that parses, exchanges the MAC addresses and redirects, in turn; by devmap into a second pair, dropped and counted there. Thread CPU time, which holds all of it; undisturbed (10th percentile) rounds of each; median over the loads of the program',
+  needsKernel: true,
+  run,
+}
