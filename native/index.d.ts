@@ -85,7 +85,7 @@ export declare class BpfMap {
    * The memory of a BPF_F_MMAPABLE array, shared with the data plane: stride roundUp(valueSize, 8) bytes.
    * Lives until it is garbage, also after `close()`.
    */
-  mmap(): ArrayBuffer
+  mmap(): Promise<ArrayBuffer>
   pin(path: string): void
   unpin(path: string): void
   close(): void

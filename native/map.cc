@@ -154,22 +154,37 @@ Napi::Value BpfMap::UpdateBatch(const Napi::CallbackInfo& info) {
       keep);
 }
 
-Napi::Value BpfMap::Mmap(const Napi::CallbackInfo& info) {
-  int fd = Open(info.Env(), "mmap")->fd();
-  size_t size = RoundUp(info_.value_size, 8) * info_.max_entries;  // elements are padded to 8 bytes
-  auto* mapped = new size_t(RoundUp(size, getpagesize()));
-  void* memory = mmap(nullptr, *mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) {
-    delete mapped;
-    throw SystemError(info.Env(), errno, "mmap");
+namespace {
+
+// A map's memory in this process, unmapped with it.
+struct Mapping {
+  Mapping(int fd, size_t length) : length(length) {
+    start = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (start == MAP_FAILED) throw SystemFailure(errno, "mmap");
   }
-  return Napi::ArrayBuffer::New(
-      info.Env(), memory, size,
-      [](Napi::Env, void* start, size_t* length) {
-        munmap(start, *length);
-        delete length;
-      },
-      mapped);
+  ~Mapping() { munmap(start, length); }
+  Mapping(const Mapping&) = delete;
+
+  void* start;
+  size_t length;
+};
+
+}  // namespace
+
+// The kernel enters every page at once: 3 ms for 32 MB.
+Napi::Value BpfMap::Mmap(const Napi::CallbackInfo& info) {
+  return Offload(info.Env(), [&]() -> Work {
+    size_t size = RoundUp(info_.value_size, 8) * info_.max_entries;  // elements are padded to 8 bytes
+    return [descriptor = Open(info.Env(), "mmap"), size]() -> Answer {
+      auto mapping = std::make_shared<Mapping>(descriptor->fd(), RoundUp(size, getpagesize()));
+      return [mapping, size](Napi::Env env) {
+        auto* kept = new std::shared_ptr<Mapping>(mapping);
+        return Napi::ArrayBuffer::New(
+            env, mapping->start, size, [](Napi::Env, void*, std::shared_ptr<Mapping>* hint) { delete hint; },
+            kept);
+      };
+    };
+  });
 }
 
 void BpfMap::Pin(const Napi::CallbackInfo& info) { PinAt(info.Env(), info[0]); }

@@ -30,6 +30,10 @@ import { bucketsFor } from './service-table.js'
 
 type MapName = (typeof mapNames)[number]
 
+/** The maps that are filled through their memory. */
+const mappedNames = ['services', 'slots', 'backends', 'interfaces'] as const
+type MappedName = (typeof mappedNames)[number]
+
 export type Verdict = keyof typeof verdict
 
 export const verdictNames: ReadonlyMap<number, Verdict> = new Map(
@@ -75,6 +79,7 @@ interface Loaded {
   readonly shape: Shape
   readonly serviceSeed: number
   readonly maps: ReadonlyMap<MapName, BpfMap>
+  readonly memory: ReadonlyMap<MappedName, ArrayBuffer>
   readonly program: BpfProgram
 }
 
@@ -125,7 +130,9 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
           `map ${name} has values of ${map.info.valueSize} bytes, this build expects ${valueSizes[name]}`,
           { hint: 'run `npm run setup`' },
         )
-    return { shape, serviceSeed, maps, program: object.program('balance') }
+    const memory = new Map<MappedName, ArrayBuffer>()
+    for (const name of mappedNames) memory.set(name, await maps.get(name)!.mmap())
+    return { shape, serviceSeed, maps, memory, program: object.program('balance') }
   } catch (cause) {
     if ((cause as { code?: string }).code === 'EPERM')
       throw new BalancerError('ERR_NOT_PERMITTED', 'the kernel does not let this process load BPF programs', {
@@ -173,8 +180,8 @@ export class Dataplane {
   }
 
   /** The memory that the data plane reads; stores through Atomics only. Another one after `reshape`. */
-  memory(name: 'services' | 'slots' | 'backends' | 'interfaces'): ArrayBuffer {
-    return this.#map(name).mmap()
+  memory(name: MappedName): ArrayBuffer {
+    return this.#loaded.memory.get(name)!
   }
 
   /**

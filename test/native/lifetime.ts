@@ -25,8 +25,8 @@ t.test('maps, mappings and programs can be garbage at any time', { skip }, async
        await object.load()
        let map = object.map('shared_array')
        let program = object.program('sample')
-       const words = new Uint32Array(map.mmap())
-       for (let i = 0; i < 50; i++) map.mmap()
+       const words = new Uint32Array(await map.mmap())
+       for (let i = 0; i < 50; i++) await map.mmap()
        const running = [map.lookupBatch(), program.testRun({ data: new Uint8Array(64), repeat: 10_000 })]
        object = map = program = undefined
        gc()
