@@ -1,4 +1,5 @@
 /** How much slower than a plain XDP redirect are frames that really travel? */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type BpfMap, type BpfProgram, loadNative } from '../src/native.js'
@@ -171,13 +172,29 @@ const figureOf = (kind: Kind, loads: readonly Rounds[]): Figure => {
   }
 }
 
+/**
+ * Keeps the thread that sends on one CPU until `release`. A veth pair's frames are received on the CPU that sent them:
+ * moved away, the sender would overrun the receiver that it left behind.
+ */
+const holdCpu = (): { readonly release: () => void } => {
+  const allowed = readFileSync('/proc/self/status', 'utf8').match(/^Cpus_allowed_list:\t(\S+)$/m)![1]!
+  const pin = (cpus: string) => execFileSync('taskset', ['-cp', cpus, String(process.pid)], { stdio: 'pipe' })
+  pin(allowed.split(/[,-]/)[0]!)
+  return { release: () => pin(allowed) }
+}
+
 const run = async (options: BenchOptions): Promise<Answer> => {
   const plan = planOf(options)
   const [gen, enter] = await addVethPair('gen', 'in')
   const [out, sink] = await addVethPair('out', 'sink')
   const loads: Rounds[][] = []
-  for (let load = 0; load < plan.loads; load++)
-    loads.push(await measureLoad(plan, { gen, in: enter, out, sink }))
+  const cpu = holdCpu()
+  try {
+    for (let load = 0; load < plan.loads; load++)
+      loads.push(await measureLoad(plan, { gen, in: enter, out, sink }))
+  } finally {
+    cpu.release()
+  }
   const frames = (plan.loads * plan.rounds * plan.frames).toLocaleString('en')
   return {
     figures: plan.kinds.map((kind, i) =>

@@ -3,7 +3,13 @@ import type { Answer, Bench, Figure } from './bench.js'
 import type { Machine } from './machine.js'
 
 const digits = (value: number): string =>
-  value >= 1000 ? Math.round(value).toLocaleString('en') : value >= 100 ? value.toFixed(0) : value.toFixed(1)
+  value >= 1000
+    ? Math.round(value).toLocaleString('en')
+    : value >= 100
+      ? value.toFixed(0)
+      : value >= 0.995
+        ? value.toFixed(1)
+        : value.toPrecision(2)
 
 const budgetText = ({ value, ratio, budget }: Figure): string => {
   if (!budget) return ''

@@ -3,13 +3,17 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Answer, type Bench, WrongMeasurement } from './bench.js'
+import { codec } from './codec.js'
 import { dataPlane } from './data-plane.js'
 import { liveFrames } from './live-frames.js'
 import { describeMachine } from './machine.js'
 import { inNamespace } from './namespace.js'
+import { protocol } from './protocol.js'
+import { publish } from './publish.js'
 import { answerText, machineText, questionText } from './report.js'
+import { ring } from './ring.js'
 
-const benches: readonly Bench[] = [dataPlane, liveFrames]
+const benches: readonly Bench[] = [dataPlane, liveFrames, publish, ring, codec, protocol]
 const IN_NAMESPACE = 'LINIMO_BENCH_IN_NAMESPACE'
 
 const fail = (message: string): never => {

@@ -17,6 +17,8 @@ export interface ServiceToLoad {
   readonly vip: string
   readonly port: number
   readonly protocol: Protocol
+  /** Default: BACKENDS. */
+  readonly backends?: number
   /** Where its backends are; null: none is alive, and packets are dropped. */
   readonly way: 'entry' | 'other' | null
 }
@@ -33,9 +35,9 @@ export interface Balancer {
 }
 
 const backendAddress = (vip: string, index: number): string =>
-  vip.includes(':') ? `2001:db8:b::${(index + 1).toString(16)}` : `10.0.0.${index + 1}`
+  vip.includes(':') ? `2001:db8:b::${(index + 1).toString(16)}` : `10.0.${index >> 8}.${index & 255}`
 
-const serviceOf = ({ name, vip, port, protocol }: ServiceToLoad): Service => ({
+const serviceOf = ({ name, vip, port, protocol, backends = BACKENDS }: ServiceToLoad): Service => ({
   name,
   vip,
   port,
@@ -49,7 +51,7 @@ const serviceOf = ({ name, vip, port, protocol }: ServiceToLoad): Service => ({
   idleTimeMs: 900_000,
   udpIdleTimeMs: 60_000,
   health: null,
-  backends: Array.from({ length: BACKENDS }, (_, index) => ({
+  backends: Array.from({ length: backends }, (_, index) => ({
     name: `b${index}`,
     address: backendAddress(vip, index),
     port: null,
@@ -58,7 +60,8 @@ const serviceOf = ({ name, vip, port, protocol }: ServiceToLoad): Service => ({
   })),
 })
 
-const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedService => {
+/** What a daemon would want of it, everybody up. */
+export const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedService => {
   const service = serviceOf(toLoad)
   return {
     service,
