@@ -61,6 +61,7 @@ export const codec: Bench = {
     ]
     return {
       figures: await timeCases(
+        'records',
         cases.map(one => ({ ...one, per: RECORDS })),
         'ns',
         options,

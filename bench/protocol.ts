@@ -50,6 +50,7 @@ const timeMessages = (options: BenchOptions): Promise<Figure[]> => {
   const rows = { id: 7, result: Array.from({ length: ROWS }, () => row) }
   const packedRows = encode(rows)
   return timeCases(
+    'messages',
     [
       { name: 'request, decode and check', run: () => validate(decodeOne(packed)) },
       { name: 'request, encode', run: () => encode(request) },
@@ -74,6 +75,7 @@ const timeSocket = async (options: BenchOptions): Promise<Figure[]> => {
     const set = () => client.backend.set('web', 'b2', { weight: 5 })
     try {
       return await timeCases(
+        'over the socket',
         [
           { name: 'over the socket, one after the other', run: set, budget: 1000 },
           {

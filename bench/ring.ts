@@ -42,6 +42,7 @@ export const ring: Bench = {
   needsKernel: false,
   run: async options => ({
     figures: await timeCases(
+      'ring',
       [
         build(DEFAULT_SIZE, 100, BUILD_BUDGET_MS),
         build(DEFAULT_SIZE, 10, BUILD_BUDGET_MS),
