@@ -1,6 +1,7 @@
 /** Pure parts, timed by benny. */
 import b from 'benny'
 import type { BenchOptions, Figure } from './bench.js'
+import { undisturbed } from './statistics.js'
 
 export interface TimedCase {
   readonly name: string
@@ -16,7 +17,7 @@ export type TimeUnit = 'ms' | 'us' | 'ns'
 
 const PER_SECOND: Readonly<Record<TimeUnit, number>> = { ms: 1e3, us: 1e6, ns: 1e9 }
 
-export const BENNY_METHOD = 'benny (warmed up, median of its samples), wall-clock time'
+export const BENNY_METHOD = 'benny, wall-clock time, undisturbed (10th percentile) of its samples'
 
 /** @returns a figure a case; each ratio is to the first */
 export const timeCases = async (
@@ -30,13 +31,15 @@ export const timeCases = async (
     b.configure({ cases: { minSamples: isQuick ? 5 : 20, minTime: 0.02, maxTime: isQuick ? 0.3 : 1.5 } }),
     ...cases.map(({ name, run }) => b.add(name, () => run)),
   )
-  const values = cases.map(({ per = 1 }, i) => (results[i]!.details.median * PER_SECOND[unit]) / per)
+  const values = cases.map(
+    ({ per = 1 }, i) => (undisturbed(results[i]!.details.sampleResults) * PER_SECOND[unit]) / per,
+  )
   return cases.map(({ name, budget }, i) => ({
     name,
     value: values[i]!,
     unit,
     ...(i === 0 ? {} : { ratio: values[i]! / values[0]!, ratioTo: 'the first' }),
     ...(budget === undefined ? {} : { budget: { of: 'value', atMost: budget } }),
-    note: `${Math.round(PER_SECOND[unit] / values[i]!).toLocaleString('en')} a second, +-${results[i]!.margin} %`,
+    note: `${Math.round(PER_SECOND[unit] / values[i]!).toLocaleString('en')} a second; all samples +-${results[i]!.margin} %`,
   }))
 }
