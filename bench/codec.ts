@@ -10,6 +10,7 @@ const RECORDS = 1000
 const CPUS = 2
 
 const backend = {
+  ...backendLayout.decode(new Uint8Array(backendLayout.size)),
   dstMac: macBytes('02:00:00:00:00:0c'),
   srcMac: macBytes('02:00:00:00:00:01'),
   ifindex: 4,
@@ -17,14 +18,18 @@ const backend = {
   mode: 1,
   flags: 1,
   service: 7,
+  port: 80,
+  addr: new Uint8Array(16),
 }
 
 const service = {
+  ...serviceLayout.decode(new Uint8Array(serviceLayout.size)),
   addr: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 10),
   port: 80,
   protocol: 6,
   state: 1,
   flags: 1,
+  idle: 225,
   ringBase: 65537,
   ringSize: 65537,
   hashSeed: 0x0123456789abcdefn,
