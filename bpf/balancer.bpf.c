@@ -13,12 +13,19 @@
 
 #include "shared.h"
 
-const volatile struct config config = { .service_mask = 8191, .interface_mask = 15, .rejects_per_second = 1000 };
+/* A section of its own: user space writes it whole before the load. */
+const volatile struct config config SEC(".rodata.config") = {
+	.service_mask = 8191,
+	.interface_mask = 15,
+	.rejects_per_second = 1000,
+	.cache_bits = 17,
+};
 
 #include "packet.h"
 #include "parse.h"
 #include "service.h"
 #include "ring.h"
+#include "flow_cache.h"
 #include "reject.h"
 #include "forward.h"
 #include "verdict.h"
@@ -30,6 +37,9 @@ const volatile enum service_state service_state_btf;
 const volatile enum service_flags service_flags_btf;
 const volatile enum backend_flags backend_flags_btf;
 const volatile enum slot_layout slot_layout_btf;
+const volatile enum slot_state slot_state_btf;
+const volatile enum flow_layout flow_layout_btf;
+const volatile enum flow_class flow_class_btf;
 
 SEC("xdp")
 int balance(struct xdp_md *ctx)
@@ -44,11 +54,19 @@ int balance(struct xdp_md *ctx)
 	       ?: check_destination_mac(&pkt)	/* or a frame that only flew by */
 	       ?: parse_l4(&pkt)		/* the L4 header, whole */
 	       ?: find_slot(&pkt)		/* its place in the service's ring, and so pkt.backend_id */
+	       ?: recall_flow(&pkt)		/* tracked slots only: the backend that this flow had before */
 	       ?: answer_without_backend(&pkt)	/* no backend alive: reset, unreachable, or silence */
 	       ?: forward(&pkt);		/* by the backend's mode: rewrite, and out */
 	/* clang-format on */
 
 	return conclude(&pkt, verdict);
+}
+
+/* For user space, which keeps the same clock: the low half of jiffies. */
+SEC("xdp")
+int read_jiffies(struct xdp_md *ctx __attribute__((unused)))
+{
+	return (__u32)bpf_jiffies64();
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

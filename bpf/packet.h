@@ -7,6 +7,12 @@
 
 #define NO_ID (~0U)
 
+/* The flags of a TCP header's byte 13. */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
 struct packet {
 	struct xdp_md *ctx;
 	void *frame; /* its bytes: from here ... */
@@ -22,14 +28,22 @@ struct packet {
 	__u32 ports; /* the L4 header's first four bytes: source, then destination */
 	__u8 protocol;
 	_Bool is_ipv6;
-	_Bool is_syn; /* TCP: SYN without ACK, the packet that opens a flow */
+	__u8 tcp_flags; /* 0: UDP */
 
 	struct service *service;
 	struct backend *backend;
 	__u32 backend_id;
 	__u32 slot;
+	__u32 slot_index; /* of all slots */
+	__u64 slot_word;  /* enum slot_layout */
 	__u64 hash;
 };
+
+/* TCP: SYN without ACK, the packet that opens a flow. */
+static __always_inline _Bool is_syn(const struct packet *pkt)
+{
+	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
 
 static __always_inline void *frame_start(const struct xdp_md *ctx)
 {

@@ -8,12 +8,6 @@
 #define EXTENSION_HEADERS_MAX 4
 #define IPV4_MAPPED_PREFIX    0xffff0000ULL /* the bytes 00 00 ff ff ahead of the address, as they lie in memory */
 
-/* The flags of a TCP header's byte 13. */
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define TCP_ACK 0x10
-
 struct vlan_tag {
 	__be16 tci;
 	__be16 ethertype;
@@ -163,7 +157,7 @@ __stage enum verdict parse_l4(struct packet *pkt)
 
 		if (pkt->l4_len < sizeof(*tcp) || (void *)(tcp + 1) > pkt->end)
 			return DROP_TRUNCATED;
-		pkt->is_syn = (*((__u8 *)tcp + 13) & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		pkt->tcp_flags = *((__u8 *)tcp + 13);
 	} else {
 		struct udphdr *udp = pkt->l4;
 

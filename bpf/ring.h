@@ -4,6 +4,8 @@
 
 #include "packet.h"
 
+#define BACKEND_ID_MASK ((1U << SLOT_CURRENT_BITS) - 1)
+
 /* All rings, one after the other: enum slot_layout. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -49,13 +51,15 @@ __stage enum verdict find_slot(struct packet *pkt)
 {
 	/* Base and size change together: one load. */
 	__u64 ring = *(volatile __u64 *)&pkt->service->ring_base, *slot;
-	__u32 size = ring >> 32, key;
+	__u32 size = ring >> 32;
 
 	pkt->hash = flow_hash(pkt);
 	pkt->slot = (pkt->hash >> 32) * size >> 32;
-	key = (__u32)ring + pkt->slot;
-	slot = bpf_map_lookup_elem(&slots, &key);
-	if (slot && size)
-		pkt->backend_id = *(volatile __u64 *)slot & ((1U << SLOT_CURRENT_BITS) - 1);
+	pkt->slot_index = (__u32)ring + pkt->slot;
+	slot = bpf_map_lookup_elem(&slots, &pkt->slot_index);
+	if (slot && size) {
+		pkt->slot_word = *(volatile __u64 *)slot;
+		pkt->backend_id = pkt->slot_word & BACKEND_ID_MASK;
+	}
 	return CONTINUE;
 }

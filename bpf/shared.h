@@ -40,18 +40,49 @@ enum service_state {
 };
 
 enum service_flags {
-	SERVICE_REJECT = 1, /* no backend alive: answer instead of dropping */
+	SERVICE_REJECT = 1,    /* no backend alive: answer instead of dropping */
+	SERVICE_SYN_OPENS = 2, /* a SYN marks a new flow: TCP, hashed by the whole tuple */
 };
 
 enum backend_flags {
 	BACKEND_RESOLVED = 1, /* its next hop is known: MAC addresses and way out are valid */
+	BACKEND_DEAD = 2,     /* gets no packets but those of slots whose current owner it is */
+	BACKEND_NO_NEW = 4,   /* draining: its old flows stay, no new one comes */
 };
 
 /* What of a slot is what: one u64 per slot, written with a single store. */
 enum slot_layout {
 	SLOT_CURRENT_BITS = 20, /* bits 0-19: the id of the backend that owns the slot; 0 = none */
-	SLOT_STATE_SHIFT = 20,	/* bits 20-21: 0 = untracked */
+	SLOT_STATE_SHIFT = 20,	/* bits 20-21: enum slot_state */
 	SLOT_HOME_SHIFT = 32,	/* bits 32-51: the id of the backend that owns the flows without an entry */
+};
+
+/*
+ * In a tracked slot a flow either has an entry in the flow cache, or belongs to the one backend that a miss yields.
+ * No rule may make a new flow that has neither, and none may take the entry away from a live flow.
+ */
+enum slot_state {
+	SLOT_UNTRACKED = 0, /* everything goes to `current`; nothing is looked up */
+	SLOT_GRACE = 1,	    /* as learning, but SYNs go to `home` too: handshakes are under way */
+	SLOT_LEARNING = 2,  /* a miss goes to `home`, a new flow to `current`; both are remembered */
+	SLOT_KEEPING = 3,   /* a miss goes to `current`; the entries are exceptions, and only decline */
+};
+
+/* What of a flow cache entry is what: one u64 a flow, 0 = empty. */
+enum flow_layout {
+	FLOW_SEEN_SHIFT = 20,	     /* bits 0-19: backend id; 20-33: last seen, in units of the flow clock */
+	FLOW_CLASS_SHIFT = 34,	     /* bits 34-35: enum flow_class */
+	FLOW_FINGERPRINT_SHIFT = 36, /* bits 36-63 */
+	FLOW_SEEN_BITS = 14,
+	FLOW_FINGERPRINT_BITS = 28,
+	FLOW_SECONDS_PER_UNIT = 4, /* of the flow clock */
+	FLOWS_PER_BUCKET = 8,
+};
+
+enum flow_class {
+	FLOW_HALF_OPEN = 1, /* a SYN has been seen, nothing else */
+	FLOW_OPEN = 2,
+	FLOW_CLOSED = 3, /* the client's FIN or RST has been seen */
 };
 
 /* A bucket of the service table: 64 bytes, one cache line. */
@@ -61,7 +92,8 @@ struct service {
 	__u8 protocol;	      /* IPPROTO_TCP, IPPROTO_UDP */
 	__u8 state;	      /* enum service_state; written last, with its whole aligned u64 */
 	__u8 flags;	      /* enum service_flags */
-	__u8 pad[3];
+	__u8 pad;
+	__u16 idle;	 /* a flow that is silent for longer is forgotten; in units of the flow clock */
 	__u32 ring_base; /* index of the ring's first slot; one aligned u64 with ring_size */
 	__u32 ring_size; /* slots; 0 = no backend was ever there */
 	__u64 hash_seed; /* the flow hash's key, the service's identity folded in */
@@ -78,9 +110,11 @@ struct backend {
 	__u32 out_port;	 /* its index in the devmap */
 	__u8 mode;	 /* enum forward_mode */
 	__u8 flags;	 /* enum backend_flags */
-	__u8 pad[2];
-	__u32 service; /* id of the service it belongs to */
-	__u32 pad2[9];
+	__be16 port;	 /* with addr: which backend this is, for a control process that finds the maps */
+	__u32 service;	 /* id of the service it belongs to */
+	__u32 pad;
+	struct in6_addr addr; /* IPv4 as ::ffff:a.b.c.d */
+	__u32 pad2[4];
 } __attribute__((aligned(8))); /* its MAC addresses are read as words */
 
 /* An interface that traffic enters by. Indexed by ifindex & config.interface_mask. */
@@ -105,16 +139,37 @@ struct backend_count {
 	__u64 syns; /* TCP packets that open a flow: SYN without ACK */
 };
 
+/* A bucket of the flow cache: one cache line. */
+struct flow_bucket {
+	__u64 entries[FLOWS_PER_BUCKET];
+} __attribute__((aligned(64)));
+
+/* By slot, a byte: 1 = a flow of this slot found no place since the sweep last looked. */
+struct pressure_line {
+	__u8 marked[64];
+};
+
+/* Per CPU: what the flow cache could not do. */
+struct flow_count {
+	__u64 inserted;
+	__u64 deferred;	    /* a new flow went to `home` unremembered: no place */
+	__u64 refused;	    /* an old flow was not remembered: no place; its slot goes on learning */
+	__u64 unremembered; /* a new flow went to `current` unremembered: no place, and `home` is dead */
+};
+
 /* Fixed at load: what a configuration does not use is not in the program that runs. */
 struct config {
 	__u64 hash_keys[4]; /* secret, odd: the flow hash's multipliers */
+	__u64 clock_scale;  /* flow clock = jiffies * this >> 32 */
 	__u32 service_seed; /* of the service table's own hash */
 	__u32 service_mask; /* buckets - 1 */
 	__u32 interface_mask;
 	__u32 rejects_per_second; /* answers to packets without a backend, per CPU; 0 = no limit */
 	__u8 any_port;		  /* 1: some service takes every port */
 	__u8 trace;		  /* 1: what the stages found is left in the trace map, for `explain` */
-	__u8 pad[6];
+	__u8 tracking;		  /* 1: some service tracks flows */
+	__u8 test_clock;	  /* 1: the flow clock is read from the test_clock map, for tests */
+	__u32 cache_bits;	  /* log2 of the flow cache's buckets, 4..28 */
 };
 
 /* What the last packet met (config.trace). Ids, 0 or none = ~0. */

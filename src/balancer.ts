@@ -113,6 +113,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       const resolution = nextHops.get(backend)
       return {
         identity: backendIdentity(service, backend),
+        address: backend.address,
+        port: backend.port ?? service.port,
         nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
       }
     }),

@@ -2,7 +2,7 @@
 import { createAttachments } from './attachments.js'
 import { type Balancer, createBalancer } from './balancer.js'
 import type { Event, InterfaceStatus } from './control/protocol.js'
-import { Dataplane } from './dataplane/dataplane.js'
+import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createTables } from './dataplane/tables.js'
 import { systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
@@ -47,7 +47,6 @@ export interface DaemonOptions {
 export const startDaemon = async ({ config, instanceSeed, publish, log }: DaemonOptions): Promise<Daemon> => {
   const native = loadNative()
   const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
-  const { services, backends, slots } = config.limits
   const closing: (() => unknown)[] = []
 
   const close = async (): Promise<void> => {
@@ -58,16 +57,12 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
   }
 
   try {
-    const dataplane = await Dataplane.load({
-      services,
-      backends,
-      slots,
-      interfaces: 256,
-      seed: seedOf(config),
-      anyPort: config.services.some(({ port }) => port === 0),
-      rejectsPerSecond: REJECTS_PER_SECOND,
-      trace: false,
-    })
+    const dataplane = await Dataplane.load(
+      shapeFor(config.limits, seedOf(config), {
+        anyPort: config.services.some(({ port }) => port === 0),
+        rejectsPerSecond: REJECTS_PER_SECOND,
+      }),
+    )
     closing.push(() => dataplane.close())
 
     const attachments = createAttachments({

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { macText } from './address.js'
 import { parseConfig } from './config.js'
-import { Dataplane, type Verdict } from './dataplane/dataplane.js'
+import { Dataplane, shapeFor, type Verdict } from './dataplane/dataplane.js'
 import { createTables, type Tables } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
 import type { Log } from './log.js'
@@ -92,6 +92,8 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
         const resolution = nextHops.get(backend)
         return {
           identity: backendIdentity(service, backend),
+          address: backend.address,
+          port: backend.port ?? service.port,
           nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
         }
       })
@@ -123,17 +125,12 @@ export const createExplainer = async (
     log: silent,
     probe: false,
   })
-  const { services, backends, slots } = config.limits
-  const dataplane = await Dataplane.load({
-    services,
-    backends,
-    slots,
-    interfaces: 256,
-    seed: config.seed ?? NO_SEED,
-    anyPort: config.services.some(({ port }) => port === 0),
-    rejectsPerSecond: 0,
-    trace: true,
-  })
+  const dataplane = await Dataplane.load(
+    shapeFor(config.limits, config.seed ?? NO_SEED, {
+      anyPort: config.services.some(({ port }) => port === 0),
+      trace: true,
+    }),
+  )
   const tables = createTables(dataplane, () => performance.now())
   await nextHops.follow(config.services.flatMap(service => service.backends))
   await fill(config, tables, nextHops)

@@ -1,6 +1,7 @@
 /** The data plane as a daemon would load and fill it: the shipped object, its own tables. */
 import { macBytes } from '../../src/address.js'
-import { Dataplane, type Verdict } from '../../src/dataplane/dataplane.js'
+import { DEFAULT_LIMITS } from '../../src/config.js'
+import { Dataplane, shapeFor, type Verdict } from '../../src/dataplane/dataplane.js'
 import { createTables, type Tables, type WantedService } from '../../src/dataplane/tables.js'
 import { backendIdentity, type Protocol, type Service } from '../../src/model.js'
 import { buildRing } from '../../src/ring.js'
@@ -67,6 +68,8 @@ export const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedS
     service,
     backends: service.backends.map((backend, index) => ({
       identity: backendIdentity(service, backend),
+      address: backend.address,
+      port: service.port,
       nextHop: {
         ifindex: toLoad.way === 'other' ? interfaces.other : interfaces.entry,
         mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
@@ -84,16 +87,9 @@ export const loadBalancer = async (
   services: readonly ServiceToLoad[],
   interfaces: Interfaces,
 ): Promise<Balancer> => {
-  const dataplane = await Dataplane.load({
-    services: 1024,
-    backends: 16384,
-    slots: 4194304,
-    interfaces: 16,
-    seed: SEED,
-    anyPort: false,
-    rejectsPerSecond: 1000,
-    trace: false,
-  })
+  const dataplane = await Dataplane.load(
+    shapeFor(DEFAULT_LIMITS, SEED, { interfaces: 16, rejectsPerSecond: 1000 }),
+  )
   const tables = createTables(dataplane, () => performance.now())
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
   await tables.put(services.map(service => wantedOf(service, interfaces)))

@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { BalancerError } from '../errors.js'
 import { hashKeys } from '../flow-hash.js'
+import type { Limits } from '../model.js'
 import type { BpfMap, BpfObject, BpfProgram, TestRunResult, XdpLink, XdpMode } from '../native.js'
 import { loadNative } from '../native.js'
 import {
@@ -19,8 +20,12 @@ import {
   backendCountLayout,
   backendLayout,
   configLayout,
+  flowBucketLayout,
+  flowCountLayout,
+  flowLayout,
   interfaceLayout,
   mapNames,
+  pressureLineLayout,
   serviceLayout,
   traceLayout,
   trafficLayout,
@@ -31,7 +36,15 @@ import { bucketsFor } from './service-table.js'
 type MapName = (typeof mapNames)[number]
 
 /** The maps that are filled through their memory. */
-const mappedNames = ['services', 'slots', 'backends', 'interfaces'] as const
+const mappedNames = [
+  'services',
+  'slots',
+  'backends',
+  'interfaces',
+  'flow_cache',
+  'pressure',
+  'test_clock',
+] as const
 type MappedName = (typeof mappedNames)[number]
 
 export type Verdict = keyof typeof verdict
@@ -50,6 +63,13 @@ export interface Shape {
   readonly interfaces: number
   /** 32 hex digits: the flow hash's. */
   readonly seed: string
+  /** Entries of the flow cache, where some service tracks flows. */
+  readonly flows: number
+  readonly tracking: boolean
+  /** config.clock_scale: see flow-clock.ts. */
+  readonly clockScale: bigint
+  /** For tests: the flow clock stands where the test puts it. */
+  readonly testClock: boolean
   /** Some service takes every port. */
   readonly anyPort: boolean
   /** Answers per second and CPU to packets without a backend; 0 = no limit. */
@@ -58,16 +78,34 @@ export interface Shape {
   readonly trace: boolean
 }
 
+/** The shape for a configuration's limits; what is left out is not used. */
+export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}): Shape => ({
+  ...limits,
+  interfaces: 256,
+  seed,
+  tracking: false,
+  clockScale: 0n,
+  testClock: false,
+  anyPort: false,
+  rejectsPerSecond: 0,
+  trace: false,
+  ...used,
+})
+
 /** What each map's values must look like: an object and a bundle of different builds are told apart at load. */
 const valueSizes: Readonly<Record<MapName, number>> = {
   backend_counts: backendCountLayout.size,
   backends: backendLayout.size,
+  flow_cache: flowBucketLayout.size,
+  flow_counts: flowCountLayout.size,
   interfaces: interfaceLayout.size,
   out_ports: 4,
+  pressure: pressureLineLayout.size,
   reject_budget: 8,
   service_counts: trafficLayout.size,
   services: serviceLayout.size,
   slots: 8,
+  test_clock: 8,
   trace: traceLayout.size,
   verdicts: trafficLayout.size,
 }
@@ -83,12 +121,28 @@ interface Loaded {
   readonly program: BpfProgram
 }
 
+const MIN_CACHE_BITS = 4
+const MAX_CACHE_BITS = 28
+
+/** log2 of the flow cache's buckets for so many entries; the smallest where nothing is tracked. */
+export const cacheBits = ({ flows, tracking }: Pick<Shape, 'flows' | 'tracking'>): number =>
+  tracking
+    ? Math.min(
+        MAX_CACHE_BITS,
+        Math.max(MIN_CACHE_BITS, Math.ceil(Math.log2(flows / flowLayout.FLOWS_PER_BUCKET))),
+      )
+    : MIN_CACHE_BITS
+
+const SLOTS_PER_PRESSURE_LINE = 64
+
 const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
   services: bucketsFor(shape.services),
   service_counts: shape.services,
   backends: shape.backends,
   backend_counts: shape.backends,
   slots: shape.slots,
+  pressure: shape.tracking ? Math.ceil(shape.slots / SLOTS_PER_PRESSURE_LINE) : 1,
+  flow_cache: 2 ** cacheBits(shape),
   interfaces: shape.interfaces,
 })
 
@@ -107,19 +161,22 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
       const map = present?.maps.get(name)
       if (map) object.reuseMap(name, map)
     }
-    const rodata = object.initialValue('.rodata')
-    rodata.set(
+    object.setInitialValue(
+      '.rodata.config',
       configLayout.encode({
         hashKeys: hashKeys(shape.seed),
+        clockScale: shape.clockScale,
         serviceSeed,
         serviceMask: bucketsFor(shape.services) - 1,
         interfaceMask: shape.interfaces - 1,
         rejectsPerSecond: shape.rejectsPerSecond,
         anyPort: shape.anyPort ? 1 : 0,
         trace: shape.trace ? 1 : 0,
+        tracking: shape.tracking ? 1 : 0,
+        testClock: shape.testClock ? 1 : 0,
+        cacheBits: cacheBits(shape),
       }),
     )
-    object.setInitialValue('.rodata', rodata)
     await object.load()
 
     const maps = new Map(mapNames.map(name => [name, object.map(name)] as const))

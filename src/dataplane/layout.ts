@@ -1,5 +1,5 @@
 // Generated from bpf/shared.h by tools/btf-layout.ts; `npm run layout` writes it again.
-import { bytes, struct, u16be, u32, u64, u64s, u8 } from './codec.js'
+import { bytes, struct, u16, u16be, u32, u64, u64s, u8 } from './codec.js'
 
 /** struct backend, 64 bytes. */
 export const backendLayout = struct(64, {
@@ -9,7 +9,9 @@ export const backendLayout = struct(64, {
   outPort: u32(16),
   mode: u8(20),
   flags: u8(21),
+  port: u16be(22),
   service: u32(24),
+  addr: bytes(32, 16),
 })
 
 /** struct backend_count, 40 bytes. */
@@ -21,21 +23,43 @@ export const backendCountLayout = struct(40, {
   syns: u64(32),
 })
 
-/** struct config, 56 bytes. */
-export const configLayout = struct(56, {
+/** struct config, 64 bytes. */
+export const configLayout = struct(64, {
   hashKeys: u64s(0, 4),
-  serviceSeed: u32(32),
-  serviceMask: u32(36),
-  interfaceMask: u32(40),
-  rejectsPerSecond: u32(44),
-  anyPort: u8(48),
-  trace: u8(49),
+  clockScale: u64(32),
+  serviceSeed: u32(40),
+  serviceMask: u32(44),
+  interfaceMask: u32(48),
+  rejectsPerSecond: u32(52),
+  anyPort: u8(56),
+  trace: u8(57),
+  tracking: u8(58),
+  testClock: u8(59),
+  cacheBits: u32(60),
+})
+
+/** struct flow_bucket, 64 bytes. */
+export const flowBucketLayout = struct(64, {
+  entries: u64s(0, 8),
+})
+
+/** struct flow_count, 32 bytes. */
+export const flowCountLayout = struct(32, {
+  inserted: u64(0),
+  deferred: u64(8),
+  refused: u64(16),
+  unremembered: u64(24),
 })
 
 /** struct interface, 16 bytes. */
 export const interfaceLayout = struct(16, {
   mac: bytes(0, 6),
   ifindex: u32(8),
+})
+
+/** struct pressure_line, 64 bytes. */
+export const pressureLineLayout = struct(64, {
+  marked: bytes(0, 64),
 })
 
 /** struct service, 64 bytes. */
@@ -45,6 +69,7 @@ export const serviceLayout = struct(64, {
   protocol: u8(18),
   state: u8(19),
   flags: u8(20),
+  idle: u16(22),
   ringBase: u32(24),
   ringSize: u32(28),
   hashSeed: u64(32),
@@ -70,6 +95,26 @@ export const trafficLayout = struct(16, {
 /** enum backend_flags */
 export const backendFlags = {
   BACKEND_RESOLVED: 1,
+  BACKEND_DEAD: 2,
+  BACKEND_NO_NEW: 4,
+} as const
+
+/** enum flow_class */
+export const flowClass = {
+  FLOW_HALF_OPEN: 1,
+  FLOW_OPEN: 2,
+  FLOW_CLOSED: 3,
+} as const
+
+/** enum flow_layout */
+export const flowLayout = {
+  FLOW_SEEN_SHIFT: 20,
+  FLOW_CLASS_SHIFT: 34,
+  FLOW_FINGERPRINT_SHIFT: 36,
+  FLOW_SEEN_BITS: 14,
+  FLOW_FINGERPRINT_BITS: 28,
+  FLOW_SECONDS_PER_UNIT: 4,
+  FLOWS_PER_BUCKET: 8,
 } as const
 
 /** enum forward_mode */
@@ -81,6 +126,7 @@ export const forwardMode = {
 /** enum service_flags */
 export const serviceFlags = {
   SERVICE_REJECT: 1,
+  SERVICE_SYN_OPENS: 2,
 } as const
 
 /** enum service_state */
@@ -95,6 +141,14 @@ export const slotLayout = {
   SLOT_CURRENT_BITS: 20,
   SLOT_STATE_SHIFT: 20,
   SLOT_HOME_SHIFT: 32,
+} as const
+
+/** enum slot_state */
+export const slotState = {
+  SLOT_UNTRACKED: 0,
+  SLOT_GRACE: 1,
+  SLOT_LEARNING: 2,
+  SLOT_KEEPING: 3,
 } as const
 
 /** enum verdict */
@@ -116,4 +170,4 @@ export const verdict = {
   REDIRECT_DR: 48,
 } as const
 
-export const mapNames = ['backend_counts', 'backends', 'interfaces', 'out_ports', 'reject_budget', 'service_counts', 'services', 'slots', 'trace', 'verdicts'] as const
+export const mapNames = ['backend_counts', 'backends', 'flow_cache', 'flow_counts', 'interfaces', 'out_ports', 'pressure', 'reject_budget', 'service_counts', 'services', 'slots', 'test_clock', 'trace', 'verdicts'] as const

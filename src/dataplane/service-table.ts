@@ -26,6 +26,8 @@ export interface ServiceKey {
 
 export interface ServiceEntry extends ServiceKey {
   readonly flags: number
+  /** Units of the flow clock. */
+  readonly idle: number
   readonly ringBase: number
   readonly ringSize: number
   readonly hashSeed: bigint

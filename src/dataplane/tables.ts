@@ -40,8 +40,11 @@ export interface EntryInterface {
 }
 
 export interface WantedBackend {
-  /** As backendIdentity() makes it. */
+  /** As backendIdentity() makes it: of the two that follow. */
   readonly identity: string
+  readonly address: string
+  /** Its own, or the service's. */
+  readonly port: number
   readonly nextHop: NextHop | null
 }
 
@@ -128,7 +131,7 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
   }
 
   /** The second u64 holds the interface, the third the flags: a changed way out is first made invalid. */
-  const writeBackend = (id: number, serviceId: number, nextHop: NextHop | null): void => {
+  const writeBackend = (id: number, serviceId: number, { address, port, nextHop }: WantedBackend): void => {
     const at = (id * backendLayout.size) / 8
     const record = backendLayout.encode({
       dstMac: nextHop?.mac ?? new Uint8Array(6),
@@ -137,7 +140,9 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       outPort: nextHop ? dataplane.outPort(nextHop.ifindex) : 0,
       mode: forwardMode.FORWARD_DR,
       flags: nextHop ? backendFlags.BACKEND_RESOLVED : 0,
+      port,
       service: serviceId,
+      addr: addressBytes(address),
     })
     const before = new Uint8Array(memory.backends.buffer, id * backendLayout.size, backendLayout.size)
     if (bytesEqual(before, record)) return
@@ -173,6 +178,7 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
       ringSize: at.size,
       hashSeed: hashSeed(seed, service),
       hashMask: hashMask(service.hash),
+      idle: 0,
       id: at.id,
     })
 
@@ -258,10 +264,10 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
     const former = { base: at.base, size: at.size }
     const base = at.size === size ? at.base : await takeRegion(size)
 
-    for (const { identity, nextHop } of wanted.backends) {
-      const id = at.backendIds.get(identity) ?? takeBackendId(name, identity)
-      at.backendIds.set(identity, id)
-      writeBackend(id, at.id, nextHop)
+    for (const backend of wanted.backends) {
+      const id = at.backendIds.get(backend.identity) ?? takeBackendId(name, backend.identity)
+      at.backendIds.set(backend.identity, id)
+      writeBackend(id, at.id, backend)
     }
     const ids = wanted.backends.map(({ identity }) => at.backendIds.get(identity)!)
     const isSameRing = lastPut.get(name)?.owners === wanted.owners && base === at.base

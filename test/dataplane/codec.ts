@@ -11,6 +11,7 @@ t.test('an IPv4 service is these bytes', async t => {
     protocol: 6,
     state: 1,
     flags: 1,
+    idle: 0,
     ringBase: 0x01020304,
     ringSize: 65537,
     hashSeed: 0x1122334455667788n,
@@ -40,6 +41,7 @@ t.test('an IPv6 service has its address as it is', async t => {
     protocol: 17,
     state: 1,
     flags: 0,
+    idle: 0,
     ringBase: 0,
     ringSize: 251,
     hashSeed: 0n,
@@ -58,12 +60,16 @@ t.test('a record read back is the record written', async t => {
 t.test('values of a wrong length are refused, not cut', async t => {
   const config = {
     hashKeys: [1n, 2n, 3n],
+    clockScale: 0n,
     serviceSeed: 0,
     serviceMask: 0,
     interfaceMask: 0,
     rejectsPerSecond: 0,
     anyPort: 0,
     trace: 0,
+    tracking: 0,
+    testClock: 0,
+    cacheBits: 4,
   }
   t.throws(() => configLayout.encode(config), RangeError)
   t.throws(() => backendCountLayout.decode(new Uint8Array(39)), RangeError)

@@ -21,6 +21,7 @@ const keyOf = (n: number): ServiceKey => ({
 const entryOf = (key: ServiceKey, id: number) => ({
   ...key,
   flags: 0,
+  idle: 0,
   ringBase: id,
   ringSize: 251,
   hashSeed: 1n,

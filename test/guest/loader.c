@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "../../bpf/shared.h"
@@ -36,42 +35,18 @@ static void fail(const char *format, ...)
 	exit(1);
 }
 
-/* Where a constant lies in .rodata. */
-static __u32 find_constant(struct bpf_object *object, const char *name)
-{
-	const struct btf *btf = bpf_object__btf(object);
-	const struct btf_type *section = btf__type_by_id(btf, btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC));
-	const struct btf_var_secinfo *constant = section ? btf_var_secinfos(section) : NULL;
-
-	for (int i = 0; section && i < btf_vlen(section); i++, constant++)
-		if (!strcmp(btf__name_by_offset(btf, btf__type_by_id(btf, constant->type)->name_off), name))
-			return constant->offset;
-	fail("the object has no constant `%s`", name);
-	return 0;
-}
-
 /* One bucket of each table, so that nothing has to be hashed here. */
 static struct bpf_object *load(const char *path)
 {
-	struct config config = { .service_mask = 0, .interface_mask = 0 };
+	struct config config = { .service_mask = 0, .interface_mask = 0, .cache_bits = 17, .tracking = 1 };
 	struct bpf_object *object = bpf_object__open_file(path, NULL);
-	struct bpf_map *rodata;
-	const void *initial;
-	__u8 *constants;
-	size_t size;
 
 	if (!object)
 		fail("%s cannot be opened", path);
 	for (int i = 0; i < 4; i++)
 		config.hash_keys[i] = 0x9e3779b97f4a7c15ULL + 2 * i;
-	rodata = bpf_object__find_map_by_name(object, ".rodata");
-	initial = bpf_map__initial_value(rodata, &size);
-	constants = malloc(size);
-	memcpy(constants, initial, size);
-	memcpy(constants + find_constant(object, "config"), &config, sizeof(config));
-	if (bpf_map__set_initial_value(rodata, constants, size))
+	if (bpf_map__set_initial_value(bpf_object__find_map_by_name(object, ".rodata.config"), &config, sizeof(config)))
 		fail("the configuration cannot be set");
-	free(constants);
 	if (bpf_object__load(object))
 		fail("the kernel refuses the program");
 	return object;
