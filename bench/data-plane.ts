@@ -14,7 +14,7 @@ import {
 import { type Case, cases, services } from './data-plane/cases.js'
 import { loadTrampoline, programFd, programInfo, type Trampoline } from './data-plane/trampoline.js'
 import { addVethPair } from './namespace.js'
-import { median, undisturbed } from './statistics.js'
+import { disturbance, median, undisturbed } from './statistics.js'
 
 const ACTIONS: Readonly<Record<string, number>> = { DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 }
 const LOOPBACK = 1
@@ -172,6 +172,7 @@ const run = async (options: BenchOptions): Promise<Answer> => {
       program,
       `${plan.loads} loads of the program, ${plan.rounds} rounds each of ${thousands(PACKETS)} packets, ${thousands(PACKETS_OF_MANY_FLOWS)} where there are many flows`,
       `${services.length} services in a table for 1,024, ${BACKENDS} backends each, rings of ${RING_SIZE} slots`,
+      ...disturbance(loads.flatMap(rounds => rounds.map(({ balanced }) => balanced))),
       `frames with 64 bytes of payload: IPv4 TCP ${cases[0]!.frame.length} bytes, IPv6 TCP ${cases[8]!.frame.length}`,
     ],
   }

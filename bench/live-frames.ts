@@ -8,7 +8,7 @@ import { BACKENDS, type Balancer, loadBalancer, packetsByVerdict, RING_SIZE } fr
 import { liveKinds, services } from './data-plane/cases.js'
 import { encodePacket, type PacketKind, testRunContext, u32Bytes } from './data-plane/packet.js'
 import { addVethPair } from './namespace.js'
-import { median, undisturbed } from './statistics.js'
+import { disturbance, median, undisturbed } from './statistics.js'
 
 const OBJECT = fileURLToPath(new URL('../build/native/bpf/live_frames.bpf.o', import.meta.url))
 /** The veth ring has 256 places; 64 frames at a time overrun none of them. */
@@ -205,6 +205,7 @@ const run = async (options: BenchOptions): Promise<Answer> => {
     ),
     setup: [
       `${plan.loads} loads of the program, ${plan.rounds} rounds each, in batches of ${BATCH}`,
+      ...disturbance(loads.flatMap(kinds => kinds.flatMap(({ plain, balanced }) => [plain, balanced]))),
       `each kind: ${frames} of ${frames} frames delivered by either program`,
       `${services.length} services, ${BACKENDS} backends each, rings of ${RING_SIZE} slots; frames as in data-plane`,
     ],

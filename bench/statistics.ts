@@ -15,3 +15,11 @@ export const median = (values: readonly number[]): number => {
  */
 export const undisturbed = (values: readonly number[]): number =>
   sorted(values)[Math.floor((values.length - 1) / 10)]!
+
+/** Lines that say so where much interfered: such figures are to be taken again. */
+export const disturbance = (series: readonly (readonly number[])[]): string[] => {
+  const excess = median(series.map(values => median(values) / undisturbed(values) - 1))
+  return excess < 0.1
+    ? []
+    : [`DISTURBED: half of the rounds took ${Math.round(100 * excess)} % longer; repeat on a quiet machine`]
+}
