@@ -2,6 +2,7 @@
 // What the addon exports, nothing else. The types are in index.d.ts.
 #include <bpf/libbpf.h>
 #include <napi.h>
+#include <time.h>
 
 #include "arguments.h"
 #include "classes.h"
@@ -22,6 +23,12 @@ static Napi::FunctionReference Export(Napi::Object exports, const char* name, Na
   return Napi::Persistent(constructor);
 }
 
+static double TickNs() {
+  timespec resolution;
+  clock_getres(CLOCK_MONOTONIC_COARSE, &resolution);
+  return resolution.tv_sec * 1e9 + resolution.tv_nsec;
+}
+
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   LibbpfOutput::Install();
   auto* classes = new Classes;  // freed with the environment
@@ -33,6 +40,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Netlink", Netlink::Define(env));
   exports.Set("embeddedObject", CopyOf(env, linimo_object, linimo_object_end - linimo_object));
   exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
+  exports.Set("tickNs", Napi::Number::New(env, TickNs()));
   exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));
   exports.Set("peerCredentials", Napi::Function::New(env, PeerCredentials, "peerCredentials"));
   return exports;

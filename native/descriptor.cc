@@ -26,6 +26,10 @@ static bool IsKind(int fd, Descriptor::Kind kind) {
   return kind == Descriptor::kMap ? is_map : kind == Descriptor::kLink ? is_link : is_program && !is_link;
 }
 
+void Descriptor::Expect(Napi::Env env, Kind kind, const char* syscall) const {
+  if (!IsKind(fd_, kind)) throw SystemError(env, EINVAL, syscall, "the descriptor is of another kind");
+}
+
 std::shared_ptr<Descriptor> Descriptor::OpenPinned(Napi::Env env, const std::string& path, Kind kind) {
   int fd = bpf_obj_get(path.c_str());
   if (fd < 0) throw SystemError(env, fd, "bpf_obj_get", path);

@@ -15,6 +15,8 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int fd() const { return fd_; }
+  // EINVAL when it is of another kind.
+  void Expect(Napi::Env env, Kind kind, const char* syscall) const;
 
   // bpf_obj_get; EINVAL when the pin is of another kind.
   static std::shared_ptr<Descriptor> OpenPinned(Napi::Env env, const std::string& path, Kind kind);

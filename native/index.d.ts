@@ -16,6 +16,9 @@ export declare const embeddedObject: Bytes
 /** Possible CPUs: how many values a lookup in a per-CPU map returns. */
 export declare const possibleCpus: number
 
+/** Nanoseconds of a jiffy: the resolution of CLOCK_MONOTONIC_COARSE. */
+export declare const tickNs: number
+
 export interface MapInfo {
   readonly name: string
   readonly type: number
@@ -64,6 +67,10 @@ export declare class BpfObject {
 export declare class BpfMap {
   /** Opens a pinned map. */
   static openPinned(path: string): BpfMap
+  /** A map that is open in this process, in another thread of it: by the number that `fd` says there. */
+  static fromFd(fd: number): BpfMap
+  /** The descriptor's number, valid until `close()`. */
+  readonly fd: number
   readonly info: MapInfo
   /** Bytes of one value as `lookup` returns it: for a per-CPU map roundUp(valueSize, 8) * possibleCpus. */
   readonly lookupSize: number

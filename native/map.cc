@@ -23,6 +23,8 @@ Napi::Function BpfMap::Define(Napi::Env env) {
   return DefineClass(env, "BpfMap",
                      {
                          StaticMethod<&BpfMap::OpenPinned>("openPinned"),
+                         StaticMethod<&BpfMap::FromFd>("fromFd"),
+                         InstanceAccessor<&BpfMap::Fd>("fd"),
                          InstanceAccessor<&BpfMap::Info>("info"),
                          InstanceAccessor<&BpfMap::LookupSize>("lookupSize"),
                          InstanceMethod<&BpfMap::Lookup>("lookup"),
@@ -55,6 +57,16 @@ BpfMap::BpfMap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfMap>(info) 
 Napi::Value BpfMap::OpenPinned(const Napi::CallbackInfo& info) {
   return New(info.Env(),
              Descriptor::OpenPinned(info.Env(), StringArgument(info[0], "path"), Descriptor::kMap));
+}
+
+Napi::Value BpfMap::FromFd(const Napi::CallbackInfo& info) {
+  auto descriptor = Descriptor::Duplicate(info.Env(), Uint32Argument(info[0], "fd"));
+  descriptor->Expect(info.Env(), Descriptor::kMap, "fcntl");
+  return New(info.Env(), std::move(descriptor));
+}
+
+Napi::Value BpfMap::Fd(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), Open(info.Env(), "fd")->fd());
 }
 
 Napi::Value BpfMap::Info(const Napi::CallbackInfo& info) {

@@ -167,7 +167,8 @@ void NetlinkSocket::Resolve(uint32_t ifindex, const ByteString& address) {
   uint16_t flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
   nlmsghdr* request = PutNeighbour(buffer, RTM_NEWNEIGH, flags, ifindex, address);
   if (state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY)) {
-    HeaderOf<ndmsg>(request)->ndm_state = NUD_PROBE;  // as NTF_USE would not: the entry is believed for a while
+    HeaderOf<ndmsg>(request)->ndm_state =
+        NUD_PROBE;  // as NTF_USE would not: the entry is believed for a while
   } else {
     HeaderOf<ndmsg>(request)->ndm_state = NUD_NONE;
     HeaderOf<ndmsg>(request)->ndm_flags = NTF_USE;  // as if a packet were sent to it

@@ -1,8 +1,9 @@
 /** Rings without holding up the event loop: small ones are built at once, large ones on a worker thread. */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { BalancerError, type ErrorCode } from './errors.js'
 import type { RingAnswer, RingJob } from './ring/worker.js'
 import { buildRing, type Claim, type FullRing, type IsDown, refillRing } from './ring.js'
+import { startThread } from './thread.js'
 
 /** From so many slots on a ring is built on the worker thread. */
 const LARGE_RING_SLOTS = 131072
@@ -36,14 +37,7 @@ interface Waiting {
   tries: number
 }
 
-/** Run from source (tests, benches), a worker thread has no loader for TypeScript but the one it registers itself. */
-const fromSource = (url: URL): string =>
-  `import('tsx/esm/api').then(({ register }) => { register(); return import('${url.href}') })`
-
-export const startRingWorker = (): Worker =>
-  import.meta.url.endsWith('.ts')
-    ? new Worker(fromSource(new URL('./ring/worker.ts', import.meta.url)), { eval: true, execArgv: [] })
-    : new Worker(new URL('./ring/worker.js', import.meta.url))
+export const startRingWorker = (): Worker => startThread(import.meta.url, './ring/worker')
 
 export const createRingBuilder = (startWorker: () => Worker = startRingWorker): RingBuilder => {
   /** The first is what the worker is doing. */

@@ -5,6 +5,7 @@ import { hashKeys } from '../flow-hash.js'
 import type { Limits } from '../model.js'
 import type { BpfMap, BpfObject, BpfProgram, TestRunResult, XdpLink, XdpMode } from '../native.js'
 import { loadNative } from '../native.js'
+import type { RecordOf } from './codec.js'
 import {
   addCounts,
   addTraffic,
@@ -16,6 +17,7 @@ import {
   type Traffic,
   trafficFrom,
 } from './counters.js'
+import { clockScale } from './flow-clock.js'
 import {
   backendCountLayout,
   backendLayout,
@@ -66,8 +68,6 @@ export interface Shape {
   /** Entries of the flow cache, where some service tracks flows. */
   readonly flows: number
   readonly tracking: boolean
-  /** config.clock_scale: see flow-clock.ts. */
-  readonly clockScale: bigint
   /** For tests: the flow clock stands where the test puts it. */
   readonly testClock: boolean
   /** Some service takes every port. */
@@ -84,7 +84,6 @@ export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}
   interfaces: 256,
   seed,
   tracking: false,
-  clockScale: 0n,
   testClock: false,
   anyPort: false,
   rejectsPerSecond: 0,
@@ -119,6 +118,8 @@ interface Loaded {
   readonly maps: ReadonlyMap<MapName, BpfMap>
   readonly memory: ReadonlyMap<MappedName, ArrayBuffer>
   readonly program: BpfProgram
+  /** Tells jiffies. */
+  readonly clock: BpfProgram
 }
 
 const MIN_CACHE_BITS = 4
@@ -146,6 +147,9 @@ const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
   interfaces: shape.interfaces,
 })
 
+/** Maps whose size is the same in every shape. */
+const unsized = ['out_ports', 'verdicts', 'flow_counts', 'reject_budget', 'test_clock', 'trace'] as const
+
 const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
   const native = loadNative()
   const serviceSeed = randomInt(2 ** 32)
@@ -157,7 +161,7 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
       // The service table is laid out by its seed, so it is always a fresh one.
       if (map && name !== 'services' && map.info.maxEntries === entries) object.reuseMap(name, map)
     }
-    for (const name of ['out_ports', 'verdicts'] as const) {
+    for (const name of unsized) {
       const map = present?.maps.get(name)
       if (map) object.reuseMap(name, map)
     }
@@ -165,7 +169,7 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
       '.rodata.config',
       configLayout.encode({
         hashKeys: hashKeys(shape.seed),
-        clockScale: shape.clockScale,
+        clockScale: clockScale(native.tickNs),
         serviceSeed,
         serviceMask: bucketsFor(shape.services) - 1,
         interfaceMask: shape.interfaces - 1,
@@ -189,7 +193,14 @@ const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
         )
     const memory = new Map<MappedName, ArrayBuffer>()
     for (const name of mappedNames) memory.set(name, await maps.get(name)!.mmap())
-    return { shape, serviceSeed, maps, memory, program: object.program('balance') }
+    return {
+      shape,
+      serviceSeed,
+      maps,
+      memory,
+      program: object.program('balance'),
+      clock: object.program('read_jiffies'),
+    }
   } catch (cause) {
     if ((cause as { code?: string }).code === 'EPERM')
       throw new BalancerError('ERR_NOT_PERMITTED', 'the kernel does not let this process load BPF programs', {
@@ -264,6 +275,7 @@ export class Dataplane {
         this.#retired.services.set(id, addTraffic(traffic, this.#retired.services.get(id) ?? noTraffic))
     for (const map of before.maps.values()) map.close()
     before.program.close()
+    before.clock.close()
   }
 
   /** @throws the kernel's error: EBUSY, EOPNOTSUPP and others */
@@ -324,6 +336,28 @@ export class Dataplane {
     return counts
   }
 
+  /** The kernel's jiffies, now. */
+  jiffies(): bigint {
+    const { data } = this.#loaded.clock.testRunSync({ data: new Uint8Array(14) })
+    return new BigUint64Array(data!.slice(0, 8).buffer)[0]!
+  }
+
+  /** The descriptor of a map, for another thread of this process. */
+  descriptor(name: MappedName): number {
+    return this.#map(name).fd
+  }
+
+  /** What the flow cache did, and what it could not do. */
+  flowCounts(): RecordOf<typeof flowCountLayout> {
+    const sums = sumOverCpus(
+      this.#map('flow_counts').lookup(u32(0)),
+      flowCountLayout.size,
+      loadNative().possibleCpus,
+    )
+    const bytes = new Uint8Array(BigUint64Array.from(sums.row(0)).buffer)
+    return flowCountLayout.decode(bytes)
+  }
+
   /** Runs one frame through the program (BPF_PROG_TEST_RUN); with `shape.trace` says what it met. */
   run(frame: Uint8Array, ifindex: number): TestRunResult & { readonly trace: Trace } {
     const context = new Uint8Array(Uint32Array.of(0, frame.length, 0, ifindex, 0, 0).buffer)
@@ -345,6 +379,7 @@ export class Dataplane {
     for (const ifindex of [...this.#links.keys()]) await this.detach(ifindex)
     for (const map of this.#loaded.maps.values()) map.close()
     this.#loaded.program.close()
+    this.#loaded.clock.close()
   }
 
   #map(name: MapName): BpfMap {

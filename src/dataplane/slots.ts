@@ -1,0 +1,201 @@
+/**
+ * The slots of one ring in the data plane's memory, and when each last changed. A slot is written with one 8-byte store,
+ * and only when it differs.
+ */
+import { slotLayout } from './layout.js'
+import {
+  currentOf,
+  G,
+  homeOf,
+  K,
+  L,
+  type OwnerRules,
+  type SlotWord,
+  stateOf,
+  U,
+  withOwner,
+  withTime,
+} from './slot.js'
+
+const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
+const HIGH_UNIT = 2 ** 32
+const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
+
+/** All slots of all rings. */
+export interface SlotMemory {
+  read(index: number): SlotWord
+  write(index: number, word: SlotWord): void
+  /** State and current owner, for a loop that must be quick. */
+  readonly words: Uint32Array
+}
+
+export const slotMemory = (memory: ArrayBuffer): SlotMemory => {
+  const words = new Uint32Array(memory)
+  const whole = new BigUint64Array(memory)
+  const scratch = new Uint32Array(2)
+  const scratchWhole = new BigUint64Array(scratch.buffer)
+  return {
+    words,
+    read: index => words[2 * index + 1 - LOW]! * HIGH_UNIT + words[2 * index + LOW]!,
+    write: (index, word) => {
+      scratch[LOW] = word % HIGH_UNIT
+      scratch[1 - LOW] = Math.floor(word / HIGH_UNIT)
+      Atomics.store(whole, index, scratchWhole[0]!)
+    },
+  }
+}
+
+export interface StateCounts {
+  readonly grace: number
+  readonly learning: number
+  readonly keeping: number
+}
+
+export interface RingSlots {
+  readonly base: number
+  readonly size: number
+  /** The same ring in other memory, after a move to larger maps. */
+  moveTo(memory: SlotMemory): void
+  /**
+   * Gives each slot its wanted owner.
+   *
+   * @param owners per slot an index into `ids`; -1: nobody
+   * @returns how many slots were written
+   */
+  setOwners(owners: Int32Array, ids: readonly number[], rules: OwnerRules): number
+  /** Moves on the slots whose time has come. @returns how many slots were written */
+  tick(idleMs: number, tracking: OwnerRules['tracking']): number
+  /**
+   * A whole sweep has ended.
+   *
+   * @param beganMs    when it began
+   * @param exceptions indexes (of all slots) in state K that hold a live entry with another backend
+   * @param pressed    whether a flow of a slot (of all slots) found no place since the last sweep; clears the mark
+   */
+  swept(
+    beganMs: number,
+    exceptions: ReadonlySet<number>,
+    pressed: (index: number) => boolean,
+    tracking: OwnerRules['tracking'],
+  ): number
+  counts(): StateCounts
+  /** Backends that are home of some slot in grace or learning, their own slots at rest left out. */
+  homes(): ReadonlySet<number>
+}
+
+/** @param now milliseconds, monotonic */
+export const createRingSlots = (
+  memoryAtFirst: SlotMemory,
+  base: number,
+  size: number,
+  now: () => number,
+): RingSlots => {
+  let memory = memoryAtFirst
+  /** Milliseconds modulo 2^32; made when the first slot is tracked. */
+  let since: Uint32Array | null = null
+  const tracked = { grace: 0, learning: 0, keeping: 0 }
+
+  const clock = (): number => Math.floor(now()) >>> 0
+  const stamp = (slot: number, at: number): void => {
+    since ??= new Uint32Array(size).fill(at)
+    since[slot] = at
+  }
+  const count = (state: number, by: number): void => {
+    if (state === G) tracked.grace += by
+    if (state === L) tracked.learning += by
+    if (state === K) tracked.keeping += by
+  }
+  const isTracked = (): boolean => tracked.grace + tracked.learning + tracked.keeping > 0
+
+  /** Found in use, by a process that began later than they: their clocks begin anew, which is safe. */
+  const adopt = (): void => {
+    const at = clock()
+    for (let slot = 0; slot < size; slot++) {
+      const state = stateOf(memory.read(base + slot))
+      if (state === U) continue
+      count(state, 1)
+      stamp(slot, at)
+    }
+  }
+
+  const store = (slot: number, before: SlotWord, after: SlotWord, at: number): void => {
+    const [from, to] = [stateOf(before), stateOf(after)]
+    const wasAtRest = from === U || from === K
+    if (to !== U && (from !== to || (wasAtRest && to !== K)))
+      stamp(slot, wasAtRest || to === K ? at : (since?.[slot] ?? at))
+    count(from, -1)
+    count(to, 1)
+    memory.write(base + slot, after)
+  }
+
+  adopt()
+
+  return {
+    base,
+    size,
+    moveTo: next => {
+      memory = next
+    },
+    setOwners: (owners, ids, rules) => {
+      const at = clock()
+      const { words } = memory
+      const isAlways = rules.tracking === 'always'
+      let written = 0
+      for (let slot = 0; slot < size; slot++) {
+        const index = owners[slot]!
+        const owner = index < 0 ? 0 : ids[index]!
+        const low = words[2 * (base + slot) + LOW]!
+        const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
+        if ((low & ID_MASK) === owner && (state === U || state === K) && !isAlways) continue
+        const before = memory.read(base + slot)
+        const after = withOwner(before, owner, rules)
+        if (after === before) continue
+        store(slot, before, after, at)
+        written++
+      }
+      return written
+    },
+    tick: (idleMs, tracking) => {
+      if (tracked.grace + tracked.learning === 0 || since === null) return 0
+      const at = clock()
+      let written = 0
+      for (let slot = 0; slot < size; slot++) {
+        const state = (memory.words[2 * (base + slot) + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
+        if (state !== G && state !== L) continue
+        const before = memory.read(base + slot)
+        const after = withTime(before, (at - since[slot]!) >>> 0, idleMs, false, tracking)
+        if (after === before) continue
+        store(slot, before, after, at)
+        written++
+      }
+      return written
+    },
+    swept: (beganMs, exceptions, pressed, tracking) => {
+      if (!isTracked() || since === null) return 0
+      const at = clock()
+      const began = Math.floor(beganMs) >>> 0
+      let written = 0
+      for (let slot = 0; slot < size; slot++) {
+        const before = memory.read(base + slot)
+        const state = stateOf(before)
+        if (state === L && pressed(base + slot)) since[slot] = at
+        // Kept since before the sweep began: the difference, as a signed number, is not negative.
+        if (state !== K || exceptions.has(base + slot) || ((began - since[slot]!) | 0) < 0) continue
+        store(slot, before, withTime(before, 0, 0, true, tracking), at)
+        written++
+      }
+      return written
+    },
+    counts: () => ({ ...tracked }),
+    homes: () => {
+      const homes = new Set<number>()
+      if (tracked.grace + tracked.learning === 0) return homes
+      for (let slot = 0; slot < size; slot++) {
+        const word = memory.read(base + slot)
+        const state = stateOf(word)
+        if ((state === G || state === L) && homeOf(word) !== currentOf(word)) homes.add(homeOf(word))
+      }
+      return homes
+    },
+  }
+}
