@@ -59,45 +59,47 @@ export const sweepSlice = (
   const bits = Math.log2(whole.length / FLOWS_PER_BUCKET)
   const { now, services, serviceOf } = request
 
-  const remove = (place: number, low: number, high: number): void => {
-    Atomics.compareExchange(whole, place, (BigInt(high) << 32n) | BigInt(low), 0n)
-    found.removed++
+  /** False: the data plane has written the place since it was read. */
+  const remove = (place: number, low: number, high: number): boolean => {
+    const read = (BigInt(high) << 32n) | BigInt(low)
+    const isRemoved = Atomics.compareExchange(whole, place, read, 0n) === read
+    if (isRemoved) found.removed++
+    return isRemoved
   }
 
-  for (let place = from; place < to; place++) {
+  /** False: to be looked at again. */
+  const look = (place: number): boolean => {
     const low = words[2 * place + LOW]!
     const high = words[2 * place + 1 - LOW]!
-    if (low === 0 && high === 0) continue
+    if (low === 0 && high === 0) return true
 
     const id = low & ID_MASK
     const service = services[serviceOf[id] ?? -1]
     if (!service) {
-      if (id < found.flows.length) found.flows[id]!++
-      remove(place, low, high)
-      continue
+      const isRemoved = remove(place, low, high)
+      if (isRemoved && id < found.flows.length) found.flows[id]!++
+      return isRemoved
     }
     const seen = ((low >>> flowLayout.FLOW_SEEN_SHIFT) | (high << 12)) & SEEN_MASK
     const kind = (high >>> (flowLayout.FLOW_CLASS_SHIFT - 32)) & 3
-    if (
-      ageOf(seen, now) > (kind === flowClass.FLOW_OPEN ? service.idle : Math.min(SHORT_UNITS, service.idle))
-    ) {
-      remove(place, low, high)
-      continue
-    }
+    const longest = kind === flowClass.FLOW_OPEN ? service.idle : Math.min(SHORT_UNITS, service.idle)
+    if (ageOf(seen, now) > longest) return remove(place, low, high)
+
     const rest = (high >>> (flowLayout.FLOW_FINGERPRINT_SHIFT - 32)) >>> 0
     const bucket = Math.floor(place / FLOWS_PER_BUCKET)
     const slot = service.base + slotOfEntry(bucket, rest, bits, service.size)
     const slotLow = slots[2 * slot + LOW]!
     const state = (slotLow >>> slotLayout.SLOT_STATE_SHIFT) & 3
     const isCurrent = (slotLow & ID_MASK) === id
-    if (state === slotState.SLOT_UNTRACKED || (state === slotState.SLOT_KEEPING && isCurrent)) {
-      remove(place, low, high)
-      continue
-    }
+    if (state === slotState.SLOT_UNTRACKED || (state === slotState.SLOT_KEEPING && isCurrent))
+      return remove(place, low, high)
     found.flows[id]!++
     found.live++
     if (state === slotState.SLOT_KEEPING) found.exceptions.add(slot)
+    return true
   }
+
+  for (let place = from; place < to; place++) if (!look(place)) look(place)
 }
 
 /** The slot within its ring, from an entry's bucket and fingerprint. */
