@@ -106,15 +106,17 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const standings = (service: Service): Standing[] =>
     service.backends.map(backend => standingNow(service, backend))
 
-  const wantedOf = ({ service, owners }: Running): WantedService => ({
+  const wantedOf = ({ service, owners, standings }: Running): WantedService => ({
     service,
     owners,
-    backends: service.backends.map(backend => {
+    backends: service.backends.map((backend, i) => {
       const resolution = nextHops.get(backend)
       return {
         identity: backendIdentity(service, backend),
         address: backend.address,
         port: backend.port ?? service.port,
+        isDead: standings[i]!.isDead,
+        isDraining: backend.weight === 0,
         nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
       }
     }),

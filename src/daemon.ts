@@ -3,6 +3,8 @@ import { createAttachments } from './attachments.js'
 import { type Balancer, createBalancer } from './balancer.js'
 import type { Event, InterfaceStatus } from './control/protocol.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
+import { createFlowClock } from './dataplane/flow-clock.js'
+import { createSweeper } from './dataplane/sweeper.js'
 import { createTables } from './dataplane/tables.js'
 import { systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
@@ -19,6 +21,9 @@ const REJECTS_PER_SECOND = 1000
 /** How long the first attachment waits for the backends' neighbours to answer. */
 const RESOLVE_WAIT_MS = 1000
 const RESOLVE_POLL_MS = 10
+/** How often slots whose time has come move on, and how often the flow cache is swept. */
+const TICK_MS = 1000
+const SWEEP_MS = 10_000
 
 export interface Daemon {
   readonly balancer: Balancer
@@ -59,6 +64,7 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
   try {
     const dataplane = await Dataplane.load(
       shapeFor(config.limits, seedOf(config), {
+        tracking: config.services.some(({ tracking }) => tracking !== 'never'),
         anyPort: config.services.some(({ port }) => port === 0),
         rejectsPerSecond: REJECTS_PER_SECOND,
       }),
@@ -87,11 +93,25 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
     const builder = createRingBuilder()
     closing.push(() => builder.close())
 
+    const sweeper = createSweeper()
+    closing.push(() => sweeper.close())
+    const now = (): number => performance.now()
+    const tables = createTables(dataplane, {
+      now,
+      flowClock: createFlowClock(dataplane.jiffies(), now(), native.tickNs, now),
+      sweep: (swept, request) =>
+        sweeper.sweep({
+          ...request,
+          flowCacheFd: swept.descriptor('flow_cache'),
+          slotsFd: swept.descriptor('slots'),
+        }),
+    })
+
     let balancer: Balancer | null = null
     balancer = createBalancer({
       config,
       seedOf,
-      tables: createTables(dataplane, () => performance.now()),
+      tables,
       rings: createRings(builder),
       nextHops,
       monitor,
@@ -103,6 +123,21 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
     await balancer.prepare()
     while (!balancer.isResolved() && performance.now() < deadline) await delay(RESOLVE_POLL_MS)
     await balancer.attach()
+
+    const ticking = setInterval(() => tables.tick(), TICK_MS)
+    closing.push(() => clearInterval(ticking))
+    let isSweeping = false
+    const sweeping = setInterval(() => {
+      if (isSweeping) return
+      isSweeping = true
+      tables
+        .sweep()
+        .catch(failed('a sweep of the flow cache'))
+        .finally(() => {
+          isSweeping = false
+        })
+    }, SWEEP_MS)
+    closing.push(() => clearInterval(sweeping))
 
     const isAttached = (): boolean => attachments.status().every(({ mode }) => mode !== null)
     return {

@@ -94,10 +94,13 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
           identity: backendIdentity(service, backend),
           address: backend.address,
           port: backend.port ?? service.port,
+          isDead: false,
+          isDraining: false,
           nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
         }
       })
-      await tables.put([{ service, owners, backends }])
+      // Nobody's owner ever changes here.
+      await tables.put([{ service: { ...service, tracking: 'never' }, owners, backends }])
     }
   } finally {
     await builder.close()
@@ -131,7 +134,7 @@ export const createExplainer = async (
       trace: true,
     }),
   )
-  const tables = createTables(dataplane, () => performance.now())
+  const tables = createTables(dataplane, { now: () => performance.now() })
   await nextHops.follow(config.services.flatMap(service => service.backends))
   await fill(config, tables, nextHops)
 

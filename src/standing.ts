@@ -8,6 +8,8 @@ export interface Standing {
   readonly takes: boolean
   /** All that it lacks is its next hop. */
   readonly lacksNextHop: boolean
+  /** It cannot be reached: its old flows have no use for it either. */
+  readonly isDead: boolean
   readonly health: HealthState
   readonly reason: string | null
 }
@@ -26,12 +28,19 @@ export const standingOf = (
 ): Standing => {
   const health = service.health === null ? 'up' : judgement.health
   const unresolved = 'reason' in resolution ? resolution.reason : null
-  const out = (reason: string): Standing => ({ takes: false, lacksNextHop: false, health, reason })
+  const out = (reason: string, isDead: boolean): Standing => ({
+    takes: false,
+    lacksNextHop: false,
+    isDead,
+    health,
+    reason,
+  })
 
-  if (!isHealthy(service, judgement)) return out(judgement.reason ?? 'not checked yet')
-  if (backend.weight === 0) return out('weight 0')
-  if (unresolved !== null) return { takes: false, lacksNextHop: true, health, reason: unresolved }
-  return { takes: true, lacksNextHop: false, health, reason: judgement.reason }
+  if (!isHealthy(service, judgement)) return out(judgement.reason ?? 'not checked yet', true)
+  if (backend.weight === 0) return out('weight 0', unresolved !== null)
+  if (unresolved !== null)
+    return { takes: false, lacksNextHop: true, isDead: true, health, reason: unresolved }
+  return { takes: true, lacksNextHop: false, isDead: false, health, reason: judgement.reason }
 }
 
 /**

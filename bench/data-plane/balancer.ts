@@ -48,9 +48,11 @@ const serviceOf = ({ name, vip, port, protocol, backends = BACKENDS }: ServiceTo
   ringSize: RING_SIZE,
   hash: ['source', 'source-port', 'destination', 'destination-port'],
   noBackend: 'drop',
-  tracking: 'on-change',
+  tracking: 'never',
   idleTimeMs: 900_000,
   udpIdleTimeMs: 60_000,
+  leaveDeadlineMs: 3_600_000,
+  lastResort: 'drained',
   health: null,
   backends: Array.from({ length: backends }, (_, index) => ({
     name: `b${index}`,
@@ -70,6 +72,8 @@ export const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedS
       identity: backendIdentity(service, backend),
       address: backend.address,
       port: service.port,
+      isDead: false,
+      isDraining: false,
       nextHop: {
         ifindex: toLoad.way === 'other' ? interfaces.other : interfaces.entry,
         mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
@@ -90,7 +94,7 @@ export const loadBalancer = async (
   const dataplane = await Dataplane.load(
     shapeFor(DEFAULT_LIMITS, SEED, { interfaces: 16, rejectsPerSecond: 1000 }),
   )
-  const tables = createTables(dataplane, () => performance.now())
+  const tables = createTables(dataplane, { now: () => performance.now() })
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
   await tables.put(services.map(service => wantedOf(service, interfaces)))
   return { dataplane, tables }

@@ -15,16 +15,20 @@ export interface IdAllocator {
 /**
  * Ids `first`..capacity-1. A freed id goes to the tail of a queue and is taken again only after `graceMs`: a packet
  * under way may still carry it, and its counters are still to be read.
+ *
+ * @param used ids that are taken already
  */
 export const createIds = (
   first: number,
   capacity: number,
   graceMs: number,
   now: () => number,
+  used: ReadonlySet<number> = new Set(),
 ): IdAllocator => {
   let limit = capacity
-  let fresh = first
+  let fresh = Math.max(first, ...[...used].map(id => id + 1))
   const freed: { readonly id: number; readonly at: number }[] = []
+  for (let id = first; id < fresh; id++) if (!used.has(id)) freed.push({ id, at: now() })
   const isReady = (): boolean => freed.length > 0 && now() - freed[0]!.at >= graceMs
 
   return {
@@ -54,10 +58,17 @@ export interface RegionAllocator {
 }
 
 /** First fit over 0..capacity-1; a freed region is left alone for `graceMs`. */
-export const createRegions = (capacity: number, graceMs: number, now: () => number): RegionAllocator => {
+export const createRegions = (
+  capacity: number,
+  graceMs: number,
+  now: () => number,
+  used: readonly { readonly base: number; readonly size: number }[] = [],
+): RegionAllocator => {
   let limit = capacity
   /** Taken, or freed at a time that is still too near; sorted by base. */
-  let taken: { readonly base: number; readonly size: number; readonly freedAt: number | null }[] = []
+  let taken: { readonly base: number; readonly size: number; readonly freedAt: number | null }[] = used
+    .map(region => ({ ...region, freedAt: null }))
+    .sort((a, b) => a.base - b.base)
 
   return {
     take: size => {

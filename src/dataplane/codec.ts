@@ -5,35 +5,43 @@ const hostIsLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 /** One member: where it lies, how it is read and written. */
 export interface Field<T> {
   readonly offset: number
+  /** Bytes. */
+  readonly width: number
   readonly read: (view: DataView, at: number) => T
   readonly write: (view: DataView, at: number, value: T) => void
 }
 
 const field =
-  <T>(read: Field<T>['read'], write: Field<T>['write']) =>
-  (offset: number): Field<T> => ({ offset, read, write })
+  <T>(width: number, read: Field<T>['read'], write: Field<T>['write']) =>
+  (offset: number): Field<T> => ({ offset, width, read, write })
 
 export const u8 = field<number>(
+  1,
   (v, at) => v.getUint8(at),
   (v, at, x) => v.setUint8(at, x),
 )
 export const u16 = field<number>(
+  2,
   (v, at) => v.getUint16(at, hostIsLittleEndian),
   (v, at, x) => v.setUint16(at, x, hostIsLittleEndian),
 )
 export const u32 = field<number>(
+  4,
   (v, at) => v.getUint32(at, hostIsLittleEndian),
   (v, at, x) => v.setUint32(at, x, hostIsLittleEndian),
 )
 export const u64 = field<bigint>(
+  8,
   (v, at) => v.getBigUint64(at, hostIsLittleEndian),
   (v, at, x) => v.setBigUint64(at, x, hostIsLittleEndian),
 )
 export const u16be = field<number>(
+  2,
   (v, at) => v.getUint16(at),
   (v, at, x) => v.setUint16(at, x),
 )
 export const u32be = field<number>(
+  4,
   (v, at) => v.getUint32(at),
   (v, at, x) => v.setUint32(at, x),
 )
@@ -41,6 +49,7 @@ export const u32be = field<number>(
 /** `length` bytes as they are; a value of another length is a RangeError. */
 export const bytes = (offset: number, length: number): Field<Uint8Array> => ({
   offset,
+  width: length,
   read: (view, at) => new Uint8Array(view.buffer, view.byteOffset + at, length).slice(),
   write: (view, at, value) => {
     if (value.length !== length) throw new RangeError(`${value.length} bytes for a field of ${length}`)
@@ -51,6 +60,7 @@ export const bytes = (offset: number, length: number): Field<Uint8Array> => ({
 /** `count` u64 one after the other. */
 export const u64s = (offset: number, count: number): Field<readonly bigint[]> => ({
   offset,
+  width: 8 * count,
   read: (view, at) =>
     Array.from({ length: count }, (_, i) => view.getBigUint64(at + 8 * i, hostIsLittleEndian)),
   write: (view, at, value) => {

@@ -60,6 +60,8 @@ export interface ServiceTable {
   /** Writes an entry, or replaces what changes of it. False: no room within the probes; the table must be reseeded. */
   put(entry: ServiceEntry): boolean
   remove(key: ServiceKey): void
+  /** What the memory held at first, and has got since. */
+  entries(): readonly ServiceEntry[]
 }
 
 /**
@@ -109,8 +111,19 @@ export const createServiceTable = (
     }
   }
 
+  const entryAt = (bucket: number): ServiceEntry =>
+    serviceLayout.decode(new Uint8Array(memory, bucket * serviceLayout.size, serviceLayout.size))
+
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    if (state(bucket) !== serviceState.SERVICE_USED) continue
+    const text = keyText(entryAt(bucket))
+    placed.set(text, bucket)
+    owner.set(bucket, text)
+  }
+
   return {
     buckets,
+    entries: () => [...owner.keys()].map(entryAt),
     put: entry => {
       const text = keyText(entry)
       let bucket = placed.get(text)

@@ -1,37 +1,30 @@
 /**
- * What the data plane should have, brought into its tables with the fewest stores. Orders: a backend's entry before the
- * slots that name it, a ring before the service that names it; what goes is left in place until no packet can be
- * holding it. What does not fit loads a larger program (Dataplane.reshape).
+ * What the data plane should have, brought into its tables with the fewest stores. Orders: a backend's entry and its flags
+ * before the slots that name it, a ring before the service that names it; what goes is left in place until no packet can
+ * be holding it. What does not fit loads a larger program (Dataplane.reshape).
  */
-import { addressBytes } from '../address.js'
+import { addressBytes, addressText } from '../address.js'
 import { BalancerError } from '../errors.js'
 import { hashMask, hashSeed } from '../flow-hash.js'
-import { type Service, serviceIdentity } from '../model.js'
-import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
-import { addCounts, type BackendCount, minusCounts, noCount } from './counters.js'
-import type { Dataplane } from './dataplane.js'
-import {
-  backendFlags,
-  backendLayout,
-  forwardMode,
-  interfaceLayout,
-  serviceFlags,
-  slotLayout,
-} from './layout.js'
-import { createServiceTable, type ServiceTable } from './service-table.js'
+import { type Protocol, type Service, serviceIdentity } from '../model.js'
+import { createIds, createRegions } from './allocator.js'
+import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
+import { addCounts, type BackendCount, noCount } from './counters.js'
+import type { Dataplane, Shape } from './dataplane.js'
+import { unitsOf } from './flow-clock.js'
+import { backendFlags, interfaceLayout, serviceFlags, slotLayout } from './layout.js'
+import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
+import type { OwnerRules } from './slot.js'
+import { createRingSlots, type RingSlots, type SlotMemory, type StateCounts, slotMemory } from './slots.js'
+import type { SweepRequest, SweepResult } from './sweep.js'
 
-const IPPROTO = { tcp: 6, udp: 17 } as const
+export type { NextHop, WantedBackend } from './backends.js'
+
+const IPPROTO: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 }
 const MAX_BACKENDS = 2 ** slotLayout.SLOT_CURRENT_BITS
 /** Far longer than a packet is in the program: an id, a bucket, a region freed is not used again before. */
 const GRACE_MS = 1000
-
-export interface NextHop {
-  readonly ifindex: number
-  /** The next hop's, 6 bytes. */
-  readonly mac: Uint8Array
-  /** The outgoing interface's, 6 bytes. */
-  readonly sourceMac: Uint8Array
-}
+const MAX_RESEEDS = 8
 
 /** An interface that traffic enters by. */
 export interface EntryInterface {
@@ -39,42 +32,57 @@ export interface EntryInterface {
   readonly mac: Uint8Array
 }
 
-export interface WantedBackend {
-  /** As backendIdentity() makes it: of the two that follow. */
-  readonly identity: string
-  readonly address: string
-  /** Its own, or the service's. */
-  readonly port: number
-  readonly nextHop: NextHop | null
-}
-
 export interface WantedService {
   readonly service: Service
+  /** One that is no longer listed is gone: nobody goes back to it. One that is leaving is listed, but owns no slot. */
   readonly backends: readonly WantedBackend[]
   /** Per slot an index into `backends`, -1: nobody. */
   readonly owners: Int32Array
 }
 
-interface PresentService {
-  readonly id: number
-  base: number
-  size: number
-  /** Identity -> id. */
-  readonly backendIds: Map<string, number>
-  /** What its former backends have counted. */
-  retired: BackendCount
+export interface ServiceCounts {
+  readonly backends: ReadonlyMap<string, BackendCount>
+  /** Of backends that are gone. */
+  readonly retired: BackendCount
 }
 
-const bytesEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-const lowWord = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
+export interface TrackingState extends StateCounts {
+  readonly tracked: number
+  /** Slots that the last put wrote. */
+  readonly written: number
+}
+
+export interface LiveFlows {
+  /** Entries with this backend, by the last sweep. */
+  readonly live: number
+  /** False while a slot in grace or learning still has it as home: "at least". */
+  readonly isExact: boolean
+  /** When the last whole sweep began; -Infinity before the first. */
+  readonly sweepBeganMs: number
+}
 
 export interface Tables {
-  /** Adds or changes services; an `owners` that is the very array of the last time is not looked at. Resolves when every changed slot is in place. @returns how many slots changed */
+  /**
+   * Adds or changes services; an `owners` that is the very array of the last time is not looked at. Resolves when every
+   * changed slot is in place.
+   *
+   * @returns how many slots were written
+   * @throws BalancerError `ERR_LIMIT`
+   */
   put(wanted: readonly WantedService[]): Promise<number>
   remove(identities: readonly string[]): void
+  /** What is there: also what an adopted data plane held. */
+  identities(): readonly string[]
   setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
   /** Another key for the flow hash: every flow may change its slot. */
   setSeed(seed: string): Promise<void>
+  /** Once a second: slots whose time has come move on. */
+  tick(): void
+  /** One sweep of the flow cache; resolves when its findings are in effect. */
+  sweep(): Promise<void>
+  /** null: the service tracks nothing. */
+  flows(service: string, backend: string): LiveFlows | null
+  tracking(service: string): TrackingState
   /** What names an id in a trace. */
   serviceOf(id: number): string | null
   backendOf(id: number): { readonly service: string; readonly identity: string } | null
@@ -84,123 +92,131 @@ export interface Tables {
   counts(): Promise<ReadonlyMap<string, ServiceCounts>>
 }
 
-export interface ServiceCounts {
-  readonly backends: ReadonlyMap<string, BackendCount>
-  /** Of backends that are gone. */
-  readonly retired: BackendCount
+export interface TablesOptions {
+  /** Milliseconds, monotonic. */
+  readonly now: () => number
+  /** Reading of the flow clock. */
+  readonly flowClock?: () => number
+  /** Sweeps the flow cache of a data plane; without it nothing is swept. */
+  readonly sweep?: (dataplane: Dataplane, request: SweepRequest) => Promise<SweepResult>
 }
 
-export const createTables = (dataplane: Dataplane, now: () => number): Tables => {
+interface Present {
+  readonly id: number
+  slots: RingSlots
+  /** The entry in the service table. */
+  entry: ServiceEntry | null
+  wanted: WantedService | null
+  /** What its former backends have counted. */
+  retired: BackendCount
+  written: number
+}
+
+const isTracking = ({ tracking }: Service): boolean => tracking !== 'never'
+
+/** A SYN marks a new flow only where the whole tuple is hashed. */
+const synOpens = ({ protocol, hash }: Service): boolean =>
+  protocol === 'tcp' && hash.includes('source') && hash.includes('source-port')
+
+const idleMs = ({ protocol, idleTimeMs, udpIdleTimeMs }: Service): number =>
+  protocol === 'udp' ? udpIdleTimeMs : idleTimeMs
+
+export const createTables = (dataplane: Dataplane, options: TablesOptions): Tables => {
+  const { now } = options
   let { seed } = dataplane.shape
-  const present = new Map<string, PresentService>()
-  const owners = new Map<number, { readonly service: string; readonly identity: string }>()
-  const baselines = new Map<number, BackendCount>()
-  const serviceIds: IdAllocator = createIds(0, dataplane.shape.services, GRACE_MS, now)
-  const backendIds: IdAllocator = createIds(1, dataplane.shape.backends, GRACE_MS, now)
-  const regions: RegionAllocator = createRegions(dataplane.shape.slots, GRACE_MS, now)
-  const lastPut = new Map<string, WantedService>()
   let interfaces: readonly EntryInterface[] = []
-
-  const view = (from: Dataplane) => {
-    const slots = from.memory('slots')
-    return {
-      slots: new BigUint64Array(slots),
-      slotWords: new Uint32Array(slots),
-      backends: new BigUint64Array(from.memory('backends')),
-      interfaces: new BigUint64Array(from.memory('interfaces')),
-      services: createServiceTable(from.memory('services'), from.serviceSeed, GRACE_MS, now) as ServiceTable,
-    }
+  let slots: SlotMemory = slotMemory(dataplane.memory('slots'))
+  let services: ServiceTable = createServiceTable(
+    dataplane.memory('services'),
+    dataplane.serviceSeed,
+    GRACE_MS,
+    now,
+  )
+  let lastSweep: { readonly beganMs: number; readonly flows: Uint32Array } = {
+    beganMs: Number.NEGATIVE_INFINITY,
+    flows: new Uint32Array(0),
   }
-  let memory = view(dataplane)
+  const present = new Map<string, Present>()
 
-  const storeRecord = (words: BigUint64Array, at: number, record: Uint8Array): void => {
-    const next = new BigUint64Array(record.buffer)
-    next.forEach((word, i) => {
-      if (words[at + i] !== word) Atomics.store(words, at + i, word)
+  const backends: BackendStore = createBackendStore(dataplane, GRACE_MS, now, () => dataplane.shape.tracking)
+  for (const entry of services.entries()) {
+    const protocol = entry.protocol === IPPROTO.tcp ? 'tcp' : 'udp'
+    const identity = serviceIdentity({ vip: addressText(entry.addr), port: entry.port, protocol })
+    present.set(identity, {
+      id: entry.id,
+      slots: createRingSlots(slots, entry.ringBase, entry.ringSize, now),
+      entry,
+      wanted: null,
+      retired: noCount,
+      written: 0,
     })
   }
+  const serviceIds = createIds(
+    0,
+    dataplane.shape.services,
+    GRACE_MS,
+    now,
+    new Set([...present.values()].map(({ id }) => id)),
+  )
+  const regions = createRegions(
+    dataplane.shape.slots,
+    GRACE_MS,
+    now,
+    [...present.values()].map(({ slots: { base, size } }) => ({ base, size })),
+  )
 
-  const writeInterfaces = (words: BigUint64Array): void => {
+  const writeInterfaces = (memory: ArrayBuffer): void => {
+    const words = new BigUint64Array(memory)
     const width = interfaceLayout.size / 8
     const buckets = words.length / width
     const byBucket = new Map(interfaces.map(one => [one.ifindex % buckets, one]))
     for (let bucket = 0; bucket < buckets; bucket++) {
-      const record = byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) }
-      storeRecord(words, bucket * width, interfaceLayout.encode(record))
+      const record = interfaceLayout.encode(byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) })
+      new BigUint64Array(record.buffer).forEach((word, i) => {
+        if (words[bucket * width + i] !== word) Atomics.store(words, bucket * width + i, word)
+      })
     }
   }
 
-  /** The second u64 holds the interface, the third the flags: a changed way out is first made invalid. */
-  const writeBackend = (id: number, serviceId: number, { address, port, nextHop }: WantedBackend): void => {
-    const at = (id * backendLayout.size) / 8
-    const record = backendLayout.encode({
-      dstMac: nextHop?.mac ?? new Uint8Array(6),
-      srcMac: nextHop?.sourceMac ?? new Uint8Array(6),
-      ifindex: nextHop?.ifindex ?? 0,
-      outPort: nextHop ? dataplane.outPort(nextHop.ifindex) : 0,
-      mode: forwardMode.FORWARD_DR,
-      flags: nextHop ? backendFlags.BACKEND_RESOLVED : 0,
-      port,
-      service: serviceId,
-      addr: addressBytes(address),
-    })
-    const before = new Uint8Array(memory.backends.buffer, id * backendLayout.size, backendLayout.size)
-    if (bytesEqual(before, record)) return
-    const invalid = backendLayout.encode({ ...backendLayout.decode(before), flags: 0 })
-    if (backendLayout.decode(before).ifindex !== (nextHop?.ifindex ?? 0))
-      storeRecord(memory.backends, at, invalid)
-    const words = new BigUint64Array(record.buffer)
-    for (const i of [0, 1, 3, 4, 5, 6, 7, 2])
-      if (memory.backends[at + i] !== words[i]!) Atomics.store(memory.backends, at + i, words[i]!)
-  }
-
-  const writeRing = (base: number, ring: Int32Array, ids: readonly number[]): number => {
-    const values = ids.map(BigInt)
-    const { slots, slotWords } = memory
-    let changed = 0
-    for (let slot = 0; slot < ring.length; slot++) {
-      const owner = ring[slot]!
-      const id = owner < 0 ? 0 : ids[owner]!
-      if (slotWords[2 * (base + slot) + lowWord] === id) continue
-      Atomics.store(slots, base + slot, owner < 0 ? 0n : values[owner]!)
-      changed++
-    }
-    return changed
-  }
-
-  const writeService = (into: ServiceTable, { service }: WantedService, at: PresentService): boolean =>
-    into.put({
-      addr: addressBytes(service.vip),
-      port: service.port,
-      protocol: IPPROTO[service.protocol],
-      flags: service.noBackend === 'reject' ? serviceFlags.SERVICE_REJECT : 0,
-      ringBase: at.base,
-      ringSize: at.size,
-      hashSeed: hashSeed(seed, service),
-      hashMask: hashMask(service.hash),
-      idle: 0,
-      id: at.id,
-    })
+  const entryOf = ({ service }: WantedService, { id, slots: { base, size } }: Present): ServiceEntry => ({
+    addr: addressBytes(service.vip),
+    port: service.port,
+    protocol: IPPROTO[service.protocol],
+    flags:
+      (service.noBackend === 'reject' ? serviceFlags.SERVICE_REJECT : 0) |
+      (synOpens(service) ? serviceFlags.SERVICE_SYN_OPENS : 0),
+    idle: unitsOf(idleMs(service)),
+    ringBase: base,
+    ringSize: size,
+    hashSeed: hashSeed(seed, service),
+    hashMask: hashMask(service.hash),
+    id,
+  })
 
   /** Loads a program with room for more, or laid out by another seed, and moves over to it. */
-  const reshape = async (change: Partial<Dataplane['shape']>): Promise<void> => {
+  const reshape = async (change: Partial<Shape>): Promise<void> => {
     const shape = { ...dataplane.shape, ...change }
     for (let attempt = 0; ; attempt++) {
       let fits = true
       await dataplane.reshape(shape, next => {
-        const grown = view(next)
-        for (const name of ['slots', 'backends'] as const) grown[name].set(memory[name])
-        writeInterfaces(grown.interfaces)
-        for (const [identity, at] of present)
-          fits &&= writeService(grown.services, lastPut.get(identity)!, at)
-        memory = grown
+        const before = dataplane.memory('slots')
+        const after = next.memory('slots')
+        if (after.byteLength !== before.byteLength) new BigUint64Array(after).set(new BigUint64Array(before))
+        slots = slotMemory(after)
+        backends.moveTo(next.memory('backends'), shape.backends)
+        writeInterfaces(next.memory('interfaces'))
+        services = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
+        for (const at of present.values()) {
+          at.slots.moveTo(slots)
+          if (at.wanted) at.entry = entryOf(at.wanted, at)
+          if (at.entry) fits = services.put(at.entry) && fits
+        }
       })
       if (fits) break
-      if (attempt === 7)
+      if (attempt === MAX_RESEEDS)
         throw new BalancerError('ERR_LIMIT', `no room for ${present.size} services in the service table`)
     }
     serviceIds.grow(shape.services)
-    backendIds.grow(shape.backends)
     regions.grow(shape.slots)
   }
 
@@ -211,21 +227,24 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
   }
 
   const makeRoom = async (wanted: readonly WantedService[]): Promise<void> => {
-    const fresh = wanted.filter(({ service }) => !present.has(serviceIdentity(service)))
-    const freshBackends = wanted.reduce((sum, { service, backends }) => {
-      const ids = present.get(serviceIdentity(service))?.backendIds
-      return sum + backends.filter(({ identity }) => !ids?.has(identity)).length
+    const fresh = wanted.filter(({ service }) => !present.has(serviceIdentity(service))).length
+    const freshBackends = wanted.reduce((sum, { service, backends: all }) => {
+      const at = present.get(serviceIdentity(service))
+      return (
+        sum +
+        all.filter(({ identity }) => at === undefined || backends.idOf(at.id, identity) === undefined).length
+      )
     }, 0)
     const { shape } = dataplane
-    const change: { -readonly [K in keyof typeof shape]?: (typeof shape)[K] } = {}
-    if (!serviceIds.hasRoom(fresh.length))
-      change.services = double(shape.services, shape.services + fresh.length)
-    if (!backendIds.hasRoom(freshBackends)) {
+    const change: { -readonly [K in keyof Shape]?: Shape[K] } = {}
+    if (!serviceIds.hasRoom(fresh)) change.services = double(shape.services, shape.services + fresh)
+    if (!backends.hasRoom(freshBackends)) {
       change.backends = Math.min(MAX_BACKENDS, double(shape.backends, shape.backends + freshBackends))
       if (change.backends === shape.backends)
         throw new BalancerError('ERR_LIMIT', `more than ${MAX_BACKENDS - 1} backends in all`)
     }
     if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
+    if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) change.tracking = true
     if (Object.keys(change).length > 0) await reshape(change)
   }
 
@@ -236,104 +255,166 @@ export const createTables = (dataplane: Dataplane, now: () => number): Tables =>
     return takeRegion(size)
   }
 
-  const takeBackendId = (service: string, identity: string): number => {
-    const id = backendIds.take()
-    baselines.set(id, dataplane.backendCount(id))
-    owners.set(id, { service, identity })
-    return id
+  const freshSlots = async (size: number): Promise<RingSlots> => {
+    const base = await takeRegion(size)
+    for (let slot = 0; slot < size; slot++) slots.write(base + slot, 0)
+    return createRingSlots(slots, base, size, now)
   }
 
-  const countOf = (id: number, count: BackendCount): BackendCount =>
-    minusCounts(count, baselines.get(id) ?? noCount)
+  const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
+    tracking: service.tracking,
+    takesNew: id => (backends.flags(id) & (backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW)) === 0,
+    isGone: id => !listed.has(id),
+  })
 
-  const retire = (at: PresentService, identity: string, id: number): void => {
-    at.retired = addCounts(at.retired, countOf(id, dataplane.backendCount(id)))
-    at.backendIds.delete(identity)
-    owners.delete(id)
-    backendIds.free(id)
+  /** No slot names it any more; what it has counted stays with its service. */
+  const retire = (at: Present, id: number): void => {
+    at.retired = addCounts(at.retired, backends.count(id, dataplane.backendCount(id)))
+    backends.retire(id)
   }
 
   const putOne = async (wanted: WantedService): Promise<number> => {
-    const name = serviceIdentity(wanted.service)
-    const size = wanted.owners.length
-    let at = present.get(name)
-    const isNew = at === undefined
-    if (!at) {
-      at = { id: serviceIds.take(), base: 0, size: 0, backendIds: new Map(), retired: noCount }
+    const { service, owners } = wanted
+    const name = serviceIdentity(service)
+    const size = owners.length
+    const at: Present = present.get(name) ?? {
+      id: serviceIds.take(),
+      slots: await freshSlots(size),
+      entry: null,
+      wanted: null,
+      retired: noCount,
+      written: 0,
     }
-    const former = { base: at.base, size: at.size }
-    const base = at.size === size ? at.base : await takeRegion(size)
+    const former = at.slots
+    const isResized = former.size !== size
+    if (isResized) at.slots = await freshSlots(size)
 
-    for (const backend of wanted.backends) {
-      const id = at.backendIds.get(backend.identity) ?? takeBackendId(name, backend.identity)
-      at.backendIds.set(backend.identity, id)
-      writeBackend(id, at.id, backend)
-    }
-    const ids = wanted.backends.map(({ identity }) => at.backendIds.get(identity)!)
-    const isSameRing = lastPut.get(name)?.owners === wanted.owners && base === at.base
-    const changed = isSameRing ? 0 : writeRing(base, wanted.owners, ids)
-    at.base = base
-    at.size = size
-    lastPut.set(name, wanted)
-    if (!writeService(memory.services, wanted, at)) {
-      present.set(name, at)
-      await reshape({})
-    }
+    const ids = wanted.backends.map(backend => backends.write(at.id, backend))
+    const listed = new Set(ids)
+    const gone = [...backends.ofService(at.id).values()].filter(id => !listed.has(id))
+    for (const id of gone) backends.markDead(id)
+
+    const isSameRing = at.wanted?.owners === owners && gone.length === 0 && !isResized
+    at.written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
+    at.wanted = wanted
+    at.entry = entryOf(wanted, at)
     present.set(name, at)
+    if (!services.put(at.entry)) await reshape({})
+    for (const id of gone) retire(at, id)
+    if (isResized) regions.free(former.base, former.size)
+    return at.written
+  }
 
-    if (!isNew && former.size !== size) regions.free(former.base, former.size)
-    const still = new Set(wanted.backends.map(({ identity }) => identity))
-    for (const [identity, id] of [...at.backendIds]) if (!still.has(identity)) retire(at, identity, id)
-    return changed
+  const sweepRequest = (): SweepRequest => {
+    const all = [...present.values()].filter(({ entry }) => entry !== null)
+    const serviceOf = new Int32Array(dataplane.shape.backends).fill(-1)
+    all.forEach((at, index) => {
+      for (const id of backends.ofService(at.id).values()) serviceOf[id] = index
+    })
+    return {
+      now: options.flowClock?.() ?? 0,
+      services: all.map(({ id, entry, slots: { base, size } }) => ({ id, base, size, idle: entry!.idle })),
+      serviceOf,
+    }
+  }
+
+  /** Whether a flow of a slot has found no place; the mark is cleared. */
+  const takePressure = (index: number): boolean => {
+    const marks = new Uint8Array(dataplane.memory('pressure'))
+    if (marks[index] !== 1) return false
+    marks[index] = 0
+    return true
   }
 
   return {
     put: async wanted => {
       await makeRoom(wanted)
-      let changed = 0
-      for (const one of wanted) changed += await putOne(one)
-      return changed
+      let written = 0
+      for (const one of wanted) written += await putOne(one)
+      return written
     },
     remove: identities => {
       for (const identity of identities) {
         const at = present.get(identity)
-        const wanted = lastPut.get(identity)
-        if (!at || !wanted) continue
-        const { vip, port, protocol } = wanted.service
-        memory.services.remove({ addr: addressBytes(vip), port, protocol: IPPROTO[protocol] })
-        for (const [name, id] of [...at.backendIds]) retire(at, name, id)
-        regions.free(at.base, at.size)
+        if (!at) continue
+        if (at.entry) services.remove(at.entry)
+        for (const id of [...backends.ofService(at.id).values()]) {
+          backends.markDead(id)
+          retire(at, id)
+        }
+        regions.free(at.slots.base, at.slots.size)
         serviceIds.free(at.id)
         present.delete(identity)
-        lastPut.delete(identity)
       }
     },
+    identities: () => [...present.keys()],
     setInterfaces: async wanted => {
       interfaces = wanted
       let width = dataplane.shape.interfaces
       while (new Set(wanted.map(({ ifindex }) => ifindex % width)).size !== wanted.length) width *= 2
       if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
-      else writeInterfaces(memory.interfaces)
+      else writeInterfaces(dataplane.memory('interfaces'))
     },
     setSeed: async wanted => {
       if (wanted === seed) return
       seed = wanted
       await reshape({ seed })
     },
+    tick: () => {
+      for (const { slots: ring, wanted } of present.values())
+        if (wanted) ring.tick(idleMs(wanted.service), wanted.service.tracking)
+    },
+    sweep: async () => {
+      if (!dataplane.shape.tracking || !options.sweep) return
+      const beganMs = now()
+      const { flows, exceptions } = await options.sweep(dataplane, sweepRequest())
+      const inUse = new Set(exceptions)
+      for (const { slots: ring, wanted } of present.values())
+        ring.swept(beganMs, inUse, takePressure, wanted?.service.tracking ?? 'on-change')
+      backends.swept(beganMs, flows)
+      lastSweep = { beganMs, flows }
+    },
+    flows: (service, backend) => {
+      const at = present.get(service)
+      const id = at && backends.idOf(at.id, backend)
+      if (!at?.wanted || id === undefined || !isTracking(at.wanted.service)) return null
+      return {
+        live: lastSweep.flows[id] ?? 0,
+        isExact: !at.slots.homes().has(id),
+        sweepBeganMs: lastSweep.beganMs,
+      }
+    },
+    tracking: service => {
+      const at = present.get(service)
+      const counts = at?.slots.counts() ?? { grace: 0, learning: 0, keeping: 0 }
+      return {
+        ...counts,
+        tracked: counts.grace + counts.learning + counts.keeping,
+        written: at?.written ?? 0,
+      }
+    },
     serviceOf: id => [...present].find(([, at]) => at.id === id)?.[0] ?? null,
-    backendOf: id => owners.get(id) ?? null,
+    backendOf: id => {
+      const owner = backends.owner(id)
+      const service = owner && [...present].find(([, at]) => at.id === owner.service)?.[0]
+      return owner && service ? { service, identity: owner.identity } : null
+    },
     count: (service, backend) => {
-      const id = present.get(service)?.backendIds.get(backend)
-      return id === undefined ? noCount : countOf(id, dataplane.backendCount(id))
+      const at = present.get(service)
+      const id = at && backends.idOf(at.id, backend)
+      return id === undefined ? noCount : backends.count(id, dataplane.backendCount(id))
     },
     counts: async () => {
-      const all = await dataplane.backendCounts()
+      const raw = await dataplane.backendCounts()
       return new Map(
         [...present].map(([name, at]) => [
           name,
           {
             backends: new Map(
-              [...at.backendIds].map(([identity, id]) => [identity, countOf(id, all.get(id) ?? noCount)]),
+              [...backends.ofService(at.id)].map(([identity, id]) => [
+                identity,
+                backends.count(id, raw.get(id) ?? noCount),
+              ]),
             ),
             retired: at.retired,
           },

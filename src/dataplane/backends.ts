@@ -1,0 +1,201 @@
+/**
+ * The backends' entries in the data plane's memory, by id: who has which id, what is written, and when an id may be used
+ * again. An entry is written before the slots that name it; one that goes is marked dead and keeps its id until no
+ * packet, no slot and no flow can be holding it.
+ */
+import { addressBytes, addressText } from '../address.js'
+import { backendIdentity } from '../model.js'
+import { createIds } from './allocator.js'
+import { type BackendCount, minusCounts, noCount } from './counters.js'
+import type { Dataplane } from './dataplane.js'
+import { backendFlags, backendLayout, forwardMode } from './layout.js'
+
+export interface NextHop {
+  readonly ifindex: number
+  /** The next hop's, 6 bytes. */
+  readonly mac: Uint8Array
+  /** The outgoing interface's, 6 bytes. */
+  readonly sourceMac: Uint8Array
+}
+
+export interface WantedBackend {
+  /** As backendIdentity() makes it: of the two that follow. */
+  readonly identity: string
+  readonly address: string
+  /** Its own, or the service's. */
+  readonly port: number
+  readonly nextHop: NextHop | null
+  /** Gets no packets but those of slots whose current owner it is: down, disabled, unresolved. */
+  readonly isDead: boolean
+  /** Its old flows stay, no new one comes: draining, leaving, weight 0. */
+  readonly isDraining: boolean
+}
+
+export interface BackendStore {
+  idOf(service: number, identity: string): number | undefined
+  /** The backends of a service by identity. */
+  ofService(service: number): ReadonlyMap<string, number>
+  /** Writes an entry, with an id of its own the first time. @returns the id */
+  write(service: number, wanted: WantedBackend): number
+  /** Its slots go to others from here on; it stays home of nobody's. */
+  markDead(id: number): void
+  /** No slot names it any more. */
+  retire(id: number): void
+  flags(id: number): number
+  /** What it has counted since it got its id. */
+  count(id: number, raw: BackendCount): BackendCount
+  owner(id: number): { readonly service: number; readonly identity: string } | null
+  hasRoom(count: number): boolean
+  /** A sweep has ended: ids that no flow holds any more are free. @param beganMs when it began */
+  swept(beganMs: number, flows: Uint32Array): void
+  /** The same entries in larger memory. */
+  moveTo(memory: ArrayBuffer, capacity: number): void
+}
+
+interface Dying {
+  readonly since: number
+  isSwept: boolean
+}
+
+const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
+
+/**
+ * @param graceMs   how long an id is left alone after its slots have gone
+ * @param isTracked whether flows may hold an id: then it is free only after two sweeps
+ */
+export const createBackendStore = (
+  dataplane: Dataplane,
+  graceMs: number,
+  now: () => number,
+  isTracked: () => boolean,
+): BackendStore => {
+  let words = new BigUint64Array(dataplane.memory('backends'))
+  const byService = new Map<number, Map<string, number>>()
+  const owners = new Map<number, { readonly service: number; readonly identity: string }>()
+  const lastWritten = new Map<number, WantedBackend>()
+  const baselines = new Map<number, BackendCount>()
+  const dying = new Map<number, Dying>()
+
+  const recordOf = (id: number) =>
+    backendLayout.decode(new Uint8Array(words.buffer, id * backendLayout.size, backendLayout.size))
+
+  const own = (id: number, service: number, identity: string): void => {
+    owners.set(id, { service, identity })
+    const ids = byService.get(service) ?? new Map<string, number>()
+    byService.set(service, ids.set(identity, id))
+  }
+
+  /** What is found in use: pinned maps of a process that is no more. */
+  const adopt = (): Set<number> => {
+    const used = new Set<number>()
+    for (let id = 1; id < words.length / (backendLayout.size / 8); id++) {
+      if (words[(id * backendLayout.size) / 8 + FLAGS_WORD] === 0n) continue
+      const { mode, service, addr, port } = recordOf(id)
+      if (mode === forwardMode.FORWARD_NONE) continue
+      used.add(id)
+      own(id, service, backendIdentity({ port }, { address: addressText(addr), port }))
+    }
+    return used
+  }
+  const ids = createIds(1, dataplane.shape.backends, graceMs, now, adopt())
+
+  const store = (id: number, record: Uint8Array): void => {
+    const at = (id * backendLayout.size) / 8
+    const next = new BigUint64Array(record.buffer)
+    const before = recordOf(id)
+    const isMoved = before.ifindex !== backendLayout.decode(record).ifindex
+    // A changed way out is first made invalid; the word that makes it valid again comes last.
+    if (isMoved && before.flags & backendFlags.BACKEND_RESOLVED)
+      Atomics.store(
+        words,
+        at + FLAGS_WORD,
+        new BigUint64Array(backendLayout.encode({ ...before, flags: 0 }).buffer)[FLAGS_WORD]!,
+      )
+    for (const i of [0, 1, 3, 4, 5, 6, 7, FLAGS_WORD])
+      if (words[at + i] !== next[i]!) Atomics.store(words, at + i, next[i]!)
+  }
+
+  const free = (id: number): void => {
+    Atomics.store(words, (id * backendLayout.size) / 8 + FLAGS_WORD, 0n)
+    dying.delete(id)
+    ids.free(id)
+  }
+
+  const take = (service: number, identity: string): number => {
+    const id = ids.take()
+    baselines.set(id, dataplane.backendCount(id))
+    own(id, service, identity)
+    return id
+  }
+
+  return {
+    idOf: (service, identity) => byService.get(service)?.get(identity),
+    ofService: service => byService.get(service) ?? new Map(),
+    write: (service, wanted) => {
+      const id = byService.get(service)?.get(wanted.identity) ?? take(service, wanted.identity)
+      const last = lastWritten.get(id)
+      if (
+        last?.nextHop === wanted.nextHop &&
+        last.isDead === wanted.isDead &&
+        last.isDraining === wanted.isDraining
+      )
+        return id
+      lastWritten.set(id, wanted)
+      const { nextHop } = wanted
+      store(
+        id,
+        backendLayout.encode({
+          dstMac: nextHop?.mac ?? new Uint8Array(6),
+          srcMac: nextHop?.sourceMac ?? new Uint8Array(6),
+          ifindex: nextHop?.ifindex ?? 0,
+          outPort: nextHop ? dataplane.outPort(nextHop.ifindex) : 0,
+          mode: forwardMode.FORWARD_DR,
+          flags:
+            (nextHop ? backendFlags.BACKEND_RESOLVED : 0) |
+            (wanted.isDead ? backendFlags.BACKEND_DEAD : 0) |
+            (wanted.isDraining ? backendFlags.BACKEND_NO_NEW : 0),
+          port: wanted.port,
+          service,
+          addr: addressBytes(wanted.address),
+        }),
+      )
+      return id
+    },
+    markDead: id => {
+      const record = recordOf(id)
+      store(
+        id,
+        backendLayout.encode({
+          ...record,
+          flags: record.flags | backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW,
+        }),
+      )
+      lastWritten.delete(id)
+    },
+    retire: id => {
+      const owner = owners.get(id)
+      if (owner) byService.get(owner.service)?.delete(owner.identity)
+      owners.delete(id)
+      lastWritten.delete(id)
+      dying.set(id, { since: now(), isSwept: false })
+      if (!isTracked()) free(id)
+    },
+    flags: id => recordOf(id).flags,
+    count: (id, raw) => minusCounts(raw, baselines.get(id) ?? noCount),
+    owner: id => owners.get(id) ?? null,
+    hasRoom: count => ids.hasRoom(count),
+    swept: (beganMs, flows) => {
+      for (const [id, one] of dying) {
+        if (beganMs - one.since < graceMs) continue
+        if (one.isSwept && flows[id] === 0) free(id)
+        else one.isSwept = true
+      }
+    },
+    moveTo: (memory, capacity) => {
+      const next = new BigUint64Array(memory)
+      if (next.buffer !== words.buffer && next.length !== words.length) next.set(words)
+      words = next
+      ids.grow(capacity)
+    },
+  }
+}
