@@ -86,10 +86,24 @@ static __always_inline __u32 class_of(__u64 entry)
 	return entry >> FLOW_CLASS_SHIFT & 3;
 }
 
-/* Empty, silent for too long, or a handshake or a goodbye that is over. Anything else is never evicted. */
-static __always_inline _Bool is_free(__u64 entry, __u32 idle, __u32 now)
+/*
+ * Empty, silent for too long by its own service's measure, or a handshake or a goodbye that is over. Anything else is
+ * never evicted.
+ */
+static __always_inline _Bool is_free(const struct recall *it, __u64 entry)
 {
-	return !entry || age_of(entry, now) > (class_of(entry) == FLOW_OPEN ? idle : SHORT_AGE);
+	__u32 age, id = entry & BACKEND_ID_MASK;
+	struct backend *backend;
+
+	if (!entry)
+		return 1;
+	age = age_of(entry, it->now);
+	if (class_of(entry) != FLOW_OPEN)
+		return age > SHORT_AGE;
+	if (age <= it->idle)
+		return 0;
+	backend = bpf_map_lookup_elem(&backends, &id);
+	return !backend || age > backend->idle;
 }
 
 static __always_inline __u64 make_entry(const struct recall *it, __u32 class, __u32 id)
@@ -251,7 +265,7 @@ static __always_inline __u32 search(struct recall *it, __u64 *found)
 				return i;
 			}
 		}
-		if (it->place == NO_PLACE && is_free(entry, it->idle, it->now))
+		if (it->place == NO_PLACE && is_free(it, entry))
 			it->place = i;
 	}
 	return NO_PLACE;

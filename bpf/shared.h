@@ -112,7 +112,8 @@ struct backend {
 	__u8 flags;	 /* enum backend_flags */
 	__be16 port;	 /* with addr: which backend this is, for a control process that finds the maps */
 	__u32 service;	 /* id of the service it belongs to */
-	__u32 pad;
+	__u16 idle;	 /* its service's: a flow of its that is silent for longer is forgotten */
+	__u16 pad;
 	struct in6_addr addr; /* IPv4 as ::ffff:a.b.c.d */
 	__u32 pad2[4];
 } __attribute__((aligned(8))); /* its MAC addresses are read as words */

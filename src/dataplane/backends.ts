@@ -35,8 +35,13 @@ export interface BackendStore {
   idOf(service: number, identity: string): number | undefined
   /** The backends of a service by identity. */
   ofService(service: number): ReadonlyMap<string, number>
-  /** Writes an entry, with an id of its own the first time. @returns the id */
-  write(service: number, wanted: WantedBackend): number
+  /**
+   * Writes an entry, with an id of its own the first time.
+   *
+   * @param idle the service's idle time, in units of the flow clock
+   * @returns    the id
+   */
+  write(service: number, wanted: WantedBackend, idle: number): number
   /** Its slots go to others from here on; it stays home of nobody's. */
   markDead(id: number): void
   /** No slot names it any more. */
@@ -57,6 +62,16 @@ interface Dying {
   isSwept: boolean
 }
 
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
+  a === b ||
+  (a !== null &&
+    b !== null &&
+    a.ifindex === b.ifindex &&
+    sameBytes(a.mac, b.mac) &&
+    sameBytes(a.sourceMac, b.sourceMac))
+
 const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
 
 /**
@@ -72,7 +87,7 @@ export const createBackendStore = (
   let words = new BigUint64Array(dataplane.memory('backends'))
   const byService = new Map<number, Map<string, number>>()
   const owners = new Map<number, { readonly service: number; readonly identity: string }>()
-  const lastWritten = new Map<number, WantedBackend>()
+  const lastWritten = new Map<number, WantedBackend & { readonly idle: number }>()
   const baselines = new Map<number, BackendCount>()
   const dying = new Map<number, Dying>()
 
@@ -131,16 +146,18 @@ export const createBackendStore = (
   return {
     idOf: (service, identity) => byService.get(service)?.get(identity),
     ofService: service => byService.get(service) ?? new Map(),
-    write: (service, wanted) => {
+    write: (service, wanted, idle) => {
       const id = byService.get(service)?.get(wanted.identity) ?? take(service, wanted.identity)
       const last = lastWritten.get(id)
       if (
-        last?.nextHop === wanted.nextHop &&
+        last &&
+        sameNextHop(last.nextHop, wanted.nextHop) &&
         last.isDead === wanted.isDead &&
-        last.isDraining === wanted.isDraining
+        last.isDraining === wanted.isDraining &&
+        last.idle === idle
       )
         return id
-      lastWritten.set(id, wanted)
+      lastWritten.set(id, { ...wanted, idle })
       const { nextHop } = wanted
       store(
         id,
@@ -156,6 +173,7 @@ export const createBackendStore = (
             (wanted.isDraining ? backendFlags.BACKEND_NO_NEW : 0),
           port: wanted.port,
           service,
+          idle,
           addr: addressBytes(wanted.address),
         }),
       )

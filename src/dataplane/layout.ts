@@ -11,6 +11,7 @@ export const backendLayout = struct(64, {
   flags: u8(21),
   port: u16be(22),
   service: u32(24),
+  idle: u16(28),
   addr: bytes(32, 16),
 })
 

@@ -289,7 +289,8 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     const isResized = former.size !== size
     if (isResized) at.slots = await freshSlots(size)
 
-    const ids = wanted.backends.map(backend => backends.write(at.id, backend))
+    const idle = unitsOf(idleMs(service))
+    const ids = wanted.backends.map(backend => backends.write(at.id, backend, idle))
     const listed = new Set(ids)
     const gone = [...backends.ofService(at.id).values()].filter(id => !listed.has(id))
     for (const id of gone) backends.markDead(id)
