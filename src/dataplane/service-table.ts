@@ -101,13 +101,19 @@ export const createServiceTable = (
   const state = (bucket: number): number =>
     new Uint8Array(memory)[bucket * serviceLayout.size + VALID_WORD_OFFSET + 3]!
 
-  /** Gone entries that nothing lies behind can be empty again. */
-  const tidy = (from: number): void => {
-    for (let i = 0; i < buckets; i++) {
-      const bucket = (from - i + buckets) % buckets
-      const next = (bucket + 1) % buckets
-      if (state(bucket) !== serviceState.SERVICE_GONE || state(next) !== serviceState.SERVICE_EMPTY) return
-      Atomics.store(words, bucket * wordsPerEntry + validWord, 0n)
+  /**
+   * Gone entries that nothing lies behind are empty again, once their grace is over: before, an insert would pass them
+   * by, and probing would end at them.
+   */
+  const tidy = (): void => {
+    for (let found = true; found; ) {
+      found = false
+      for (const [bucket, since] of goneSince) {
+        if (now() - since < graceMs || state((bucket + 1) % buckets) !== serviceState.SERVICE_EMPTY) continue
+        Atomics.store(words, bucket * wordsPerEntry + validWord, 0n)
+        goneSince.delete(bucket)
+        found = true
+      }
     }
   }
 
@@ -115,6 +121,7 @@ export const createServiceTable = (
     serviceLayout.decode(new Uint8Array(memory, bucket * serviceLayout.size, serviceLayout.size))
 
   for (let bucket = 0; bucket < buckets; bucket++) {
+    if (state(bucket) === serviceState.SERVICE_GONE) goneSince.set(bucket, now())
     if (state(bucket) !== serviceState.SERVICE_USED) continue
     const text = keyText(entryAt(bucket))
     placed.set(text, bucket)
@@ -149,7 +156,7 @@ export const createServiceTable = (
       placed.delete(text)
       owner.delete(bucket)
       goneSince.set(bucket, now())
-      tidy(bucket)
+      tidy()
     },
   }
 }
