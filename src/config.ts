@@ -37,7 +37,6 @@ const readConfig = (root: MapNode, report: Report): Config => {
   const { values } = fields
   const drafts = values.services ? readServices(values.services, report) : []
   crossCheck(drafts, report)
-  for (const draft of drafts) warnOfTracking(draft, report)
   if (values.http) readHttp(values.http, fields.at('http'), report)
   if (values['probe-prefix'] !== undefined)
     report.warning(
@@ -75,10 +74,4 @@ const readHttp = (node: Node, at: Position, report: Report): void => {
   const map = expectMap(node, 'http', 'http', report)
   if (map) readFields(httpShape, map, at, 'http', report)
   report.warning(at, 'http', 'not served by this version')
-}
-
-const warnOfTracking = ({ fields, path }: ServiceDraft, report: Report): void => {
-  const { tracking } = fields.values
-  if (tracking !== undefined && tracking !== 'never')
-    report.warning(fields.at('tracking'), childPath(path, 'tracking'), 'this version tracks nothing')
 }

@@ -3,7 +3,10 @@
 export type Protocol = 'tcp' | 'udp'
 export type Forward = 'dr'
 export type HashPart = 'source' | 'source-port' | 'destination' | 'destination-port'
-/** What the operator wants of a backend; `leaving`: out of the configuration, kept until its flows have gone. */
+/**
+ * What the operator wants of a backend. `draining`: its flows stay, no new one comes; `disabled`: out at once; `leaving`:
+ * out of the configuration, kept until its flows have gone.
+ */
 export type AdminState = 'enabled' | 'draining' | 'disabled' | 'leaving'
 export type HealthState = 'unknown' | 'up' | 'down'
 
@@ -52,6 +55,10 @@ export interface Service {
   readonly tracking: 'on-change' | 'always' | 'never'
   readonly idleTimeMs: number
   readonly udpIdleTimeMs: number
+  /** How long a backend that is taken out of the configuration may keep its flows. */
+  readonly leaveDeadlineMs: number
+  /** `drained`: healthy backends that are drained take new flows when nobody else can. */
+  readonly lastResort: 'drained' | 'none'
   readonly health: HealthCheck | null
   /** In the order of the file, which has no effect on the ring. */
   readonly backends: readonly Backend[]

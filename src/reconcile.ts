@@ -25,6 +25,8 @@ const serviceKeys = [
   'tracking',
   'idleTimeMs',
   'udpIdleTimeMs',
+  'leaveDeadlineMs',
+  'lastResort',
   'health',
 ] as const satisfies readonly (keyof Service)[]
 

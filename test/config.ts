@@ -26,6 +26,8 @@ t.test("the documentation's example is read as it is meant", async t => {
         tracking: 'on-change',
         idleTimeMs: 900_000,
         udpIdleTimeMs: 60_000,
+        leaveDeadlineMs: 3_600_000,
+        lastResort: 'drained',
         health: {
           type: 'http',
           port: 80,
@@ -45,10 +47,7 @@ t.test("the documentation's example is read as it is meant", async t => {
       },
     ],
   })
-  t.same(warnings, [
-    '15:15 services.web.tracking: this version tracks nothing',
-    '21:7 http: not served by this version',
-  ])
+  t.same(warnings, ['21:7 http: not served by this version'])
 })
 
 t.test('what is left out has its default', async t => {
@@ -148,6 +147,8 @@ t.test('values are read into what they mean', async t => {
       'no-backend: drop',
       'idle-time: 8h',
       'udp-idle-time: 1500ms',
+      'leave-deadline: 0s',
+      'last-resort: none',
       'ring-size: 251',
       'health: { type: http, expect: "200, 204,300-399", host: example.org, initially: up, interval: 1.5s, timeout: 1m }',
     ).replace('timeout: 1m', 'timeout: 10ms'),
@@ -195,7 +196,7 @@ services:
 t.test('what has no effect is a warning', async t => {
   const warningsOf = (text: string) => parseConfig(text).warnings
   t.same(warningsOf(withWeb('tracking: never')), [])
-  t.same(warningsOf(withWeb('tracking: always')), ['6:15 services.web.tracking: this version tracks nothing'])
+  t.same(warningsOf(withWeb('tracking: always')), [])
   t.same(warningsOf('interfaces: [eth0]\nprobe-prefix: 240.0.0.0/12\n'), [
     '2:15 probe-prefix: this version probes the backends by their own addresses',
   ])

@@ -162,6 +162,7 @@ const forward: Leaf<Forward> = oneOfSoFar(['dr'], laterModes)
 const hashPart: Leaf<HashPart> = oneOf('source', 'source-port', 'destination', 'destination-port')
 
 export const MAX_IDLE_MS = 8 * 3_600_000
+const MAX_LEAVE_MS = 7 * 24 * 3_600_000
 
 export const serviceShape = {
   vip: hostAddress,
@@ -175,6 +176,8 @@ export const serviceShape = {
   tracking: oneOf('on-change', 'always', 'never'),
   'idle-time': duration(1000, MAX_IDLE_MS),
   'udp-idle-time': duration(1000, MAX_IDLE_MS),
+  'leave-deadline': duration(0, MAX_LEAVE_MS),
+  'last-resort': oneOf('drained', 'none'),
   health: nested,
   backends: nested,
 } as const

@@ -129,6 +129,8 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     tracking: values.tracking ?? 'on-change',
     idleTimeMs: values['idle-time'] ?? 15 * 60_000,
     udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
+    leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
+    lastResort: values['last-resort'] ?? 'drained',
     health,
     backends: backends.flatMap(finishBackend),
   }

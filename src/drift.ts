@@ -1,0 +1,129 @@
+/** What was changed at run time relative to a configuration, backend by backend; and the same put onto another. Pure. */
+import { newBackend } from './config/backend-change.js'
+import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+
+interface Named {
+  /** The service's identity. */
+  readonly service: string
+  /** The backend's identity. */
+  readonly identity: string
+  /** "web/b2", for people. */
+  readonly name: string
+}
+
+export type DriftEntry =
+  | (Named & { readonly kind: 'add'; readonly backend: Backend })
+  | (Named & {
+      readonly kind: 'set'
+      readonly change: Partial<Pick<Backend, 'weight' | 'ringWeight' | 'mac'>>
+    })
+  | (Named & { readonly kind: 'remove' })
+
+const byIdentity = (service: Service): Map<string, Backend> =>
+  new Map(service.backends.map(backend => [backendIdentity(service, backend), backend]))
+
+const setOf = (before: Backend, after: Backend) => ({
+  ...(before.weight === after.weight ? {} : { weight: after.weight }),
+  ...(before.ringWeight === after.ringWeight || after.ringWeight === undefined
+    ? {}
+    : { ringWeight: after.ringWeight }),
+  ...(before.mac === after.mac ? {} : { mac: after.mac }),
+})
+
+/** @param config has the services of `base`; their backends may differ */
+export const driftOf = (base: Config, config: Config): DriftEntry[] => {
+  const present = new Map(config.services.map(service => [serviceIdentity(service), service]))
+  const entries: DriftEntry[] = []
+  for (const before of base.services) {
+    const service = serviceIdentity(before)
+    const after = present.get(service)
+    if (!after || after === before) continue
+    const [was, is] = [byIdentity(before), byIdentity(after)]
+    for (const [identity, backend] of was)
+      if (!is.has(identity))
+        entries.push({ service, identity, name: `${before.name}/${backend.name}`, kind: 'remove' })
+    for (const [identity, backend] of is) {
+      const before = was.get(identity)
+      const name = `${after.name}/${backend.name}`
+      if (before === backend) continue
+      if (!before) entries.push({ service, identity, name, kind: 'add', backend })
+      else {
+        const change = setOf(before, backend)
+        if (Object.keys(change).length > 0) entries.push({ service, identity, name, kind: 'set', change })
+      }
+    }
+  }
+  return entries
+}
+
+/** A service's backends while they change. */
+interface Draft {
+  readonly service: Service
+  readonly backends: Map<string, Backend>
+  readonly names: Set<string>
+  isChanged: boolean
+}
+
+const draftOf = (service: Service): Draft => ({
+  service,
+  backends: byIdentity(service),
+  names: new Set(service.backends.map(({ name }) => name)),
+  isChanged: false,
+})
+
+const sameBackend = (a: Backend, b: Backend): boolean =>
+  a.name === b.name && a.weight === b.weight && a.mac === b.mac
+
+/** @returns why that cannot be added; null: it has been */
+const add = (
+  { service, backends, names }: Draft,
+  { identity, backend }: DriftEntry & { kind: 'add' },
+): string | null => {
+  const present = backends.get(identity)
+  if (present) return sameBackend(present, backend) ? null : 'the configuration has that backend itself'
+  if (names.has(backend.name)) return 'its name is that of another backend'
+  if (backends.size >= service.ringSize) return `the ring has ${service.ringSize} slots only`
+  try {
+    const { ringWeight } = backend
+    const added = newBackend({ ...service, backends: [] }, backend)
+    backends.set(identity, ringWeight === undefined ? added : { ...added, ringWeight })
+    names.add(added.name)
+    return null
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+/** Makes one change; who has it already stays as it is. @returns why it cannot be made */
+const change = (draft: Draft, entry: DriftEntry): string | null => {
+  const { backends, names } = draft
+  const present = backends.get(entry.identity)
+  draft.isChanged = true
+  if (entry.kind === 'add') return add(draft, entry)
+  if (entry.kind === 'set') {
+    if (!present) return `the configuration has no backend ${entry.identity} there`
+    backends.set(entry.identity, { ...present, ...entry.change })
+  } else if (present) {
+    backends.delete(entry.identity)
+    names.delete(present.name)
+  }
+  return null
+}
+
+/** @returns the configuration with the entries that still apply, and a warning for each that does not */
+export const withDrift = (
+  base: Config,
+  entries: readonly DriftEntry[],
+): { readonly config: Config; readonly warnings: readonly string[] } => {
+  const drafts = new Map(base.services.map(service => [serviceIdentity(service), draftOf(service)]))
+  const warnings: string[] = []
+  for (const entry of entries) {
+    const draft = drafts.get(entry.service)
+    const broken = draft ? change(draft, entry) : `the configuration has no service ${entry.service}`
+    if (broken !== null) warnings.push(`the change of ${entry.name} no longer applies: ${broken}`)
+  }
+  const services = [...drafts.values()].map(({ service, backends, isChanged }) =>
+    isChanged ? { ...service, backends: [...backends.values()] } : service,
+  )
+  return { config: { ...base, services }, warnings }
+}

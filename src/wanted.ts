@@ -1,0 +1,98 @@
+/** What is wanted of the balancer: the configuration, and what was asked beyond it at run time. Pure values. */
+import type { Order } from './admin.js'
+import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+
+/** A backend that is out of the configuration, and stays until its flows have gone. */
+export interface Leaving {
+  /** Its service's identity. */
+  readonly service: string
+  readonly backend: Backend
+  readonly sinceMs: number
+}
+
+/** A configuration that came over the socket and is not the daemon's own file. */
+export interface AppliedText {
+  readonly text: string
+  /** Of the daemon's own file at that time: once that is edited, it counts again. */
+  readonly fileDigest: string
+}
+
+export interface Wanted {
+  /** As it was applied last; what differs in `config` was changed at run time. */
+  readonly base: Config
+  readonly config: Config
+  /** null: `base` is the daemon's own file. */
+  readonly applied: AppliedText | null
+  /** Draining and disabled backends, by backendKey. */
+  readonly orders: ReadonlyMap<string, Order>
+  /** By backendKey. */
+  readonly leaving: ReadonlyMap<string, Leaving>
+}
+
+/** Names a backend among all: its service's identity, then its own. */
+export const keyOf = (service: string, identity: string): string => `${service} ${identity}`
+
+export const backendKey = (service: Service, backend: Backend): string =>
+  keyOf(serviceIdentity(service), backendIdentity(service, backend))
+
+/** Only what a configuration says. */
+export const wantedBy = (config: Config): Wanted => ({
+  base: config,
+  config,
+  applied: null,
+  orders: new Map(),
+  leaving: new Map(),
+})
+
+const identitiesOf = (service: Service): Map<string, Backend> =>
+  new Map(service.backends.map(backend => [backendIdentity(service, backend), backend]))
+
+/**
+ * Another configuration. Backends that it lacks are leaving from here on, those that it has again are not any more; a
+ * service that it lacks is gone with all of its backends.
+ *
+ * @param mayStay whether a backend that is taken out may have flows left
+ */
+export const withConfig = (
+  wanted: Wanted,
+  config: Config,
+  nowMs: number,
+  mayStay: (key: string) => boolean,
+): Wanted => {
+  const orders = new Map(wanted.orders)
+  const leaving = new Map(wanted.leaving)
+  const after = new Map(config.services.map(service => [serviceIdentity(service), service]))
+  for (const before of wanted.config.services) {
+    const service = serviceIdentity(before)
+    const now = after.get(service)
+    if (now === before) continue
+    const kept = now ? identitiesOf(now) : new Map<string, Backend>()
+    for (const identity of kept.keys()) leaving.delete(keyOf(service, identity))
+    for (const [identity, backend] of identitiesOf(before)) {
+      if (kept.has(identity)) continue
+      const key = keyOf(service, identity)
+      if (now && mayStay(key)) leaving.set(key, { service, backend, sinceMs: nowMs })
+      orders.delete(key)
+    }
+  }
+  for (const [key, { service }] of leaving) if (!after.has(service)) leaving.delete(key)
+  return { ...wanted, config, orders, leaving }
+}
+
+/** @param order null: none any more */
+export const withOrder = (wanted: Wanted, key: string, order: Order | null): Wanted => {
+  const orders = new Map(wanted.orders)
+  if (order) orders.set(key, order)
+  else orders.delete(key)
+  return { ...wanted, orders }
+}
+
+export const withoutLeaving = (wanted: Wanted, keys: Iterable<string>): Wanted => {
+  const leaving = new Map(wanted.leaving)
+  for (const key of keys) leaving.delete(key)
+  return { ...wanted, leaving }
+}
+
+/** Those of one service. */
+export const leavingOf = (wanted: Wanted, service: string): Backend[] =>
+  [...wanted.leaving.values()].flatMap(one => (one.service === service ? [one.backend] : []))
