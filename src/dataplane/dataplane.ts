@@ -1,10 +1,7 @@
-/** The loaded data plane: the one file that knows the maps by name. Its tables are filled by tables.ts. */
-import { randomInt } from 'node:crypto'
+/** The loaded data plane: its program, its maps by name, its interfaces. Its tables are filled by tables.ts. */
 import { BalancerError } from '../errors.js'
-import { hashKeys } from '../flow-hash.js'
-import type { Limits } from '../model.js'
-import type { BpfMap, BpfObject, BpfProgram, TestRunResult, XdpLink, XdpMode } from '../native.js'
-import { loadNative } from '../native.js'
+import type { Log } from '../log.js'
+import { type BpfMap, loadNative, type TestRunResult, type XdpLink, type XdpMode } from '../native.js'
 import type { RecordOf } from './codec.js'
 import {
   addCounts,
@@ -17,37 +14,13 @@ import {
   type Traffic,
   trafficFrom,
 } from './counters.js'
-import { clockScale } from './flow-clock.js'
-import {
-  backendCountLayout,
-  backendLayout,
-  configLayout,
-  flowBucketLayout,
-  flowCountLayout,
-  flowLayout,
-  interfaceLayout,
-  mapNames,
-  pressureLineLayout,
-  serviceLayout,
-  traceLayout,
-  trafficLayout,
-  verdict,
-} from './layout.js'
-import { bucketsFor } from './service-table.js'
+import { type CountName, type Found, type Retired, Unusable } from './generation.js'
+import { backendCountLayout, flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
+import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
+import { readCounts, readOutPorts, sumOfMaps } from './map-reading.js'
+import { type FoundLink, openPins, type Pins } from './pins.js'
 
-type MapName = (typeof mapNames)[number]
-
-/** The maps that are filled through their memory. */
-const mappedNames = [
-  'services',
-  'slots',
-  'backends',
-  'interfaces',
-  'flow_cache',
-  'pressure',
-  'test_clock',
-] as const
-type MappedName = (typeof mappedNames)[number]
+export { cacheBits, type Shape, shapeFor } from './load.js'
 
 export type Verdict = keyof typeof verdict
 
@@ -55,163 +28,7 @@ export const verdictNames: ReadonlyMap<number, Verdict> = new Map(
   Object.entries(verdict).map(([name, value]) => [value, name as Verdict]),
 )
 
-/** What is fixed when the program is loaded; a change of it loads another one. */
-export interface Shape {
-  /** Capacities. */
-  readonly services: number
-  readonly backends: number
-  readonly slots: number
-  /** Width of the table of entry interfaces, by ifindex modulo this: a power of two. */
-  readonly interfaces: number
-  /** 32 hex digits: the flow hash's. */
-  readonly seed: string
-  /** Entries of the flow cache, where some service tracks flows. */
-  readonly flows: number
-  readonly tracking: boolean
-  /** For tests: the flow clock stands where the test puts it. */
-  readonly testClock: boolean
-  /** Some service takes every port. */
-  readonly anyPort: boolean
-  /** Answers per second and CPU to packets without a backend; 0 = no limit. */
-  readonly rejectsPerSecond: number
-  /** For `explain`: what the stages find is left in the trace map. */
-  readonly trace: boolean
-}
-
-/** The shape for a configuration's limits; what is left out is not used. */
-export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}): Shape => ({
-  ...limits,
-  interfaces: 256,
-  seed,
-  tracking: false,
-  testClock: false,
-  anyPort: false,
-  rejectsPerSecond: 0,
-  trace: false,
-  ...used,
-})
-
-/** What each map's values must look like: an object and a bundle of different builds are told apart at load. */
-const valueSizes: Readonly<Record<MapName, number>> = {
-  backend_counts: backendCountLayout.size,
-  backends: backendLayout.size,
-  flow_cache: flowBucketLayout.size,
-  flow_counts: flowCountLayout.size,
-  interfaces: interfaceLayout.size,
-  out_ports: 4,
-  pressure: pressureLineLayout.size,
-  reject_budget: 8,
-  service_counts: trafficLayout.size,
-  services: serviceLayout.size,
-  slots: 8,
-  test_clock: 8,
-  trace: traceLayout.size,
-  verdicts: trafficLayout.size,
-}
-
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
-
-/** The maps and the program of one load. */
-interface Loaded {
-  readonly shape: Shape
-  readonly serviceSeed: number
-  readonly maps: ReadonlyMap<MapName, BpfMap>
-  readonly memory: ReadonlyMap<MappedName, ArrayBuffer>
-  readonly program: BpfProgram
-  /** Tells jiffies. */
-  readonly clock: BpfProgram
-}
-
-const MIN_CACHE_BITS = 4
-const MAX_CACHE_BITS = 28
-
-/** log2 of the flow cache's buckets for so many entries; the smallest where nothing is tracked. */
-export const cacheBits = ({ flows, tracking }: Pick<Shape, 'flows' | 'tracking'>): number =>
-  tracking
-    ? Math.min(
-        MAX_CACHE_BITS,
-        Math.max(MIN_CACHE_BITS, Math.ceil(Math.log2(flows / flowLayout.FLOWS_PER_BUCKET))),
-      )
-    : MIN_CACHE_BITS
-
-const SLOTS_PER_PRESSURE_LINE = 64
-
-const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
-  services: bucketsFor(shape.services),
-  service_counts: shape.services,
-  backends: shape.backends,
-  backend_counts: shape.backends,
-  slots: shape.slots,
-  pressure: shape.tracking ? Math.ceil(shape.slots / SLOTS_PER_PRESSURE_LINE) : 1,
-  flow_cache: 2 ** cacheBits(shape),
-  interfaces: shape.interfaces,
-})
-
-/** Maps whose size is the same in every shape. */
-const unsized = ['out_ports', 'verdicts', 'flow_counts', 'reject_budget', 'test_clock', 'trace'] as const
-
-const load = async (shape: Shape, present: Loaded | null): Promise<Loaded> => {
-  const native = loadNative()
-  const serviceSeed = randomInt(2 ** 32)
-  const object: BpfObject = new native.BpfObject(native.embeddedObject)
-  try {
-    for (const [name, entries] of Object.entries(capacities(shape)) as [MapName, number][]) {
-      object.setMaxEntries(name, entries)
-      const map = present?.maps.get(name)
-      // The service table is laid out by its seed, so it is always a fresh one.
-      if (map && name !== 'services' && map.info.maxEntries === entries) object.reuseMap(name, map)
-    }
-    for (const name of unsized) {
-      const map = present?.maps.get(name)
-      if (map) object.reuseMap(name, map)
-    }
-    object.setInitialValue(
-      '.rodata.config',
-      configLayout.encode({
-        hashKeys: hashKeys(shape.seed),
-        clockScale: clockScale(native.tickNs),
-        serviceSeed,
-        serviceMask: bucketsFor(shape.services) - 1,
-        interfaceMask: shape.interfaces - 1,
-        rejectsPerSecond: shape.rejectsPerSecond,
-        anyPort: shape.anyPort ? 1 : 0,
-        trace: shape.trace ? 1 : 0,
-        tracking: shape.tracking ? 1 : 0,
-        testClock: shape.testClock ? 1 : 0,
-        cacheBits: cacheBits(shape),
-      }),
-    )
-    await object.load()
-
-    const maps = new Map(mapNames.map(name => [name, object.map(name)] as const))
-    for (const [name, map] of maps)
-      if (map.info.valueSize !== valueSizes[name])
-        throw new BalancerError(
-          'ERR_LAYOUT_MISMATCH',
-          `map ${name} has values of ${map.info.valueSize} bytes, this build expects ${valueSizes[name]}`,
-          { hint: 'run `npm run setup`' },
-        )
-    const memory = new Map<MappedName, ArrayBuffer>()
-    for (const name of mappedNames) memory.set(name, await maps.get(name)!.mmap())
-    return {
-      shape,
-      serviceSeed,
-      maps,
-      memory,
-      program: object.program('balance'),
-      clock: object.program('read_jiffies'),
-    }
-  } catch (cause) {
-    if ((cause as { code?: string }).code === 'EPERM')
-      throw new BalancerError('ERR_NOT_PERMITTED', 'the kernel does not let this process load BPF programs', {
-        cause,
-        hint: 'run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON',
-      })
-    throw cause
-  } finally {
-    object.close()
-  }
-}
 
 export interface Trace {
   readonly verdict: Verdict
@@ -219,12 +36,49 @@ export interface Trace {
   readonly backend: number | null
 }
 
+export interface OpenOptions {
+  /** Where it is kept when this process ends, a directory of bpffs; null: nowhere. */
+  readonly pinDir: string | null
+  readonly shape: Shape
+  readonly log: Log
+}
+
+const nothingRetired: Retired = { backend_counts: [], service_counts: [] }
+
+/** What has been found fixes the capacities and the flow hash; what nothing is filled by is as wanted. */
+const adoptedShape = (wanted: Shape, found: Shape): Shape => ({
+  ...found,
+  flows: found.tracking ? found.flows : wanted.flows,
+  tracking: found.tracking || wanted.tracking,
+  anyPort: found.anyPort || wanted.anyPort,
+  rejectsPerSecond: wanted.rejectsPerSecond,
+  testClock: wanted.testClock,
+  trace: wanted.trace,
+})
+
+/** A link whose interface has gone has nothing to be moved. */
+const moveTo = async (link: XdpLink, loaded: Loaded): Promise<void> => {
+  try {
+    if (link.info.programId !== loaded.program.info.id) await link.update(loaded.program)
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== 'ENOLINK') throw cause
+  }
+}
+
 export class Dataplane {
   #loaded: Loaded
   #links = new Map<number, XdpLink>()
   #outPorts = new Map<number, number>()
-  /** What maps that are no more have counted. */
-  #retired = { backends: new Map<number, BackendCount>(), services: new Map<number, Traffic>() }
+  /** Maps that have counted, and were replaced by larger ones. */
+  #retired: Retired = nothingRetired
+  #pins: Pins | null = null
+  /** As what it is pinned; null: not yet. */
+  #generation: number | null = null
+  /** Attachments that an earlier process has left, and nobody has asked for yet. */
+  #inherited = new Map<number, FoundLink>()
+  #isAdopted = false
+  /** Nothing was there before. */
+  #isFirst = true
 
   private constructor(loaded: Loaded) {
     this.#loaded = loaded
@@ -233,6 +87,79 @@ export class Dataplane {
   /** Loads the program with fresh maps; attached to nothing. @throws BalancerError, or the kernel's error with `log` */
   static async load(shape: Shape): Promise<Dataplane> {
     return new Dataplane(await load(shape, null))
+  }
+
+  /**
+   * What an earlier process has pinned, moved to this build's program without losing a packet; else what `load` gives,
+   * which is pinned when it is first attached. Pins that this build cannot go on with forward until then.
+   *
+   * @throws BalancerError `ERR_STATE`, `ERR_NOT_PERMITTED` when pins cannot be kept there
+   */
+  static async open({ pinDir, shape, log }: OpenOptions): Promise<Dataplane> {
+    if (pinDir === null) return Dataplane.load(shape)
+    const pins = openPins(pinDir, log)
+    const found = pins.find()
+    const links = await pins.findLinks()
+    const dataplane =
+      (found && (await Dataplane.#adopt(found, links, shape, pins, log))) ?? (await Dataplane.load(shape))
+    dataplane.#pins = pins
+    for (const one of links) dataplane.#inherited.set(one.ifindex, one)
+    dataplane.#isFirst = found === null && links.length === 0
+    return dataplane
+  }
+
+  static async #adopt(
+    found: Found,
+    links: readonly FoundLink[],
+    wanted: Shape,
+    pins: Pins,
+    log: Log,
+  ): Promise<Dataplane | null> {
+    try {
+      const loaded = await load(adoptedShape(wanted, found.shape), {
+        maps: found.maps,
+        serviceSeed: found.serviceSeed,
+      })
+      const dataplane = new Dataplane(loaded)
+      const fresh = mapNames.filter(name => loaded.maps.get(name)!.info.id !== found.maps.get(name)?.info.id)
+      if (fresh.includes('services') || fresh.includes('slots') || fresh.includes('backends'))
+        throw new Unusable(`it has another ${fresh.join(', another ')}`)
+      const isSame =
+        fresh.length === 0 &&
+        found.program?.info.tag === loaded.program.info.tag &&
+        Buffer.compare(loaded.config.lookup(u32(0)), found.config) === 0
+      if (isSame) {
+        loaded.program.close()
+        dataplane.#loaded = { ...loaded, program: found.program }
+      }
+      dataplane.#retired = found.retired
+      dataplane.#generation = isSame ? found.number : pins.write(loaded, found.retired)
+      for (const { link } of links) await moveTo(link, dataplane.#loaded)
+      pins.keepOnly(dataplane.#generation)
+      dataplane.#outPorts = readOutPorts(loaded.maps.get('out_ports')!)
+      dataplane.#isAdopted = true
+      const { tag } = dataplane
+      log.info(
+        { event: 'pins.adopted', path: pins.directory, tag, isSame, fresh },
+        'goes on with what is pinned',
+      )
+      if (!isSame) found.program?.close()
+      return dataplane
+    } catch (cause) {
+      if (cause instanceof BalancerError) throw cause
+      found.program?.close()
+      for (const map of [...found.retired.backend_counts, ...found.retired.service_counts]) map.close()
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      log.error({ event: 'pins.unusable', path: pins.directory, reason }, 'what is pinned is replaced')
+      return null
+    } finally {
+      for (const map of found.maps.values()) map.close()
+    }
+  }
+
+  /** It goes on with the maps of an earlier process: they are filled. */
+  get isAdopted(): boolean {
+    return this.#isAdopted
   }
 
   get shape(): Shape {
@@ -255,44 +182,98 @@ export class Dataplane {
   /**
    * Loads a second program of another shape, has its new maps filled, and moves every interface over by link update.
    * Maps that keep their size are shared; `fill` sees the new ones through `memory` of the Dataplane it is given.
+   *
+   * @param fill when it returns false nothing is moved
+   * @returns whether it was moved
    */
-  async reshape(shape: Shape, fill: (next: Dataplane) => void): Promise<void> {
+  async reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
     const before = this.#loaded
-    const next = new Dataplane(await load(shape, before))
-    fill(next)
-    for (const link of this.#links.values()) await link.update(next.#loaded.program)
-    this.#loaded = next.#loaded
-    await this.#retire(before)
+    const next = new Dataplane(await load(shape, { maps: before.maps, serviceSeed: null }))
+    if (fill(next) === false) {
+      unload(next.#loaded)
+      return false
+    }
+    const loaded = next.#loaded
+    const retiredWith = (name: CountName): readonly BpfMap[] => {
+      const map = before.maps.get(name)!
+      return map.info.id === loaded.maps.get(name)!.info.id
+        ? this.#retired[name]
+        : [...this.#retired[name], map]
+    }
+    const retired = {
+      backend_counts: retiredWith('backend_counts'),
+      service_counts: retiredWith('service_counts'),
+    }
+    if (this.#pins && this.#generation !== null) this.#generation = this.#pins.write(loaded, retired)
+    const inherited = this.#isAdopted ? [...this.#inherited.values()].map(({ link }) => link) : []
+    for (const link of [...this.#links.values(), ...inherited]) await moveTo(link, loaded)
+    this.#loaded = loaded
+    this.#retired = retired
+    if (this.#generation !== null && this.#isSettled()) this.#pins?.keepOnly(this.#generation)
+    const kept = [...retired.backend_counts, ...retired.service_counts]
+    unload({ ...before, maps: new Map([...before.maps].filter(([, map]) => !kept.includes(map))) })
+    return true
   }
 
-  async #retire(before: Loaded): Promise<void> {
-    const isShared = (name: MapName): boolean => before.maps.get(name)!.info.id === this.#map(name).info.id
-    if (!isShared('backend_counts'))
-      for (const [id, count] of await readBackendCounts(before.maps.get('backend_counts')!))
-        this.#retired.backends.set(id, addCounts(count, this.#retired.backends.get(id) ?? noCount))
-    if (!isShared('service_counts'))
-      for (const [id, traffic] of await readTraffic(before.maps.get('service_counts')!))
-        this.#retired.services.set(id, addTraffic(traffic, this.#retired.services.get(id) ?? noTraffic))
-    for (const map of before.maps.values()) map.close()
-    before.program.close()
-    before.clock.close()
+  /** Nothing runs an earlier process's program any more. */
+  #isSettled(): boolean {
+    return this.#isAdopted || this.#inherited.size === 0
   }
 
-  /** @throws the kernel's error: EBUSY, EOPNOTSUPP and others */
+  /** How an earlier process has attached to an interface; null: it has not. */
+  inheritedMode(ifindex: number): XdpMode | null {
+    return this.#inherited.get(ifindex)?.mode ?? null
+  }
+
+  /** Goes on with the attachment of an earlier process: the interface gets this program, and is never without one. */
+  async takeOver(ifindex: number): Promise<void> {
+    const found = this.#inherited.get(ifindex)
+    if (!found) return
+    this.#pinFirst()
+    await moveTo(found.link, this.#loaded)
+    this.#inherited.delete(ifindex)
+    this.#links.set(ifindex, found.link)
+  }
+
+  /** The tables are filled when the first interface is attached: from here on they can be gone on with. */
+  #pinFirst(): void {
+    if (this.#pins && this.#generation === null)
+      this.#generation = this.#pins.write(this.#loaded, this.#retired)
+  }
+
+  /** @throws BalancerError, or the kernel's error: EBUSY, EOPNOTSUPP and others */
   async attach(ifindex: number, mode: XdpMode): Promise<void> {
-    this.#links.set(ifindex, await loadNative().XdpLink.attach(this.#loaded.program, ifindex, mode))
+    this.#pinFirst()
+    const link = await loadNative().XdpLink.attach(this.#loaded.program, ifindex, mode)
+    try {
+      this.#pins?.pinLink(ifindex, link)
+    } catch (cause) {
+      await link.close()
+      throw cause
+    }
+    this.#links.set(ifindex, link)
   }
 
   async detach(ifindex: number): Promise<void> {
-    const link = this.#links.get(ifindex)
+    const link = this.#links.get(ifindex) ?? this.#inherited.get(ifindex)?.link
     this.#links.delete(ifindex)
+    this.#inherited.delete(ifindex)
+    if (link) this.#pins?.unpinLink(ifindex)
     await link?.close()
+  }
+
+  /** Everything wanted is attached: what an earlier process has left, and nobody asked for, goes. */
+  async settle(): Promise<void> {
+    for (const ifindex of [...this.#inherited.keys()]) await this.detach(ifindex)
+    if (this.#generation !== null) this.#pins?.keepOnly(this.#generation)
   }
 
   /** The devmap's place of an interface, made on first use. @throws BalancerError `ERR_LIMIT` */
   outPort(ifindex: number): number {
     const devmap = this.#map('out_ports')
-    const port = this.#outPorts.get(ifindex) ?? this.#outPorts.size
+    const taken = new Set(this.#outPorts.values())
+    let port = this.#outPorts.get(ifindex) ?? 0
+    if (!this.#outPorts.has(ifindex)) while (taken.has(port)) port++
     if (port >= devmap.info.maxEntries)
       throw new BalancerError('ERR_LIMIT', `more than ${devmap.info.maxEntries} interfaces lead to backends`)
     devmap.update(u32(port), u32(ifindex))
@@ -302,7 +283,7 @@ export class Dataplane {
 
   async verdictCounts(): Promise<ReadonlyMap<Verdict, Traffic>> {
     const counts = new Map<Verdict, Traffic>()
-    const ended = await readTraffic(this.#map('verdicts'))
+    const ended = await readCounts(this.#map('verdicts'), trafficFrom)
     for (const [value, name] of verdictNames)
       if (name !== 'CONTINUE') counts.set(name, ended.get(value) ?? noTraffic)
     const forwarded = [...(await this.backendCounts()).values()]
@@ -312,28 +293,26 @@ export class Dataplane {
   }
 
   /** By backend id; those that never counted are left out. */
-  async backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
-    const counts = new Map(this.#retired.backends)
-    for (const [id, count] of await readBackendCounts(this.#map('backend_counts')))
-      counts.set(id, addCounts(count, counts.get(id) ?? noCount))
-    return counts
+  backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
+    return sumOfMaps(this.#countMaps('backend_counts'), backendCountFrom, addCounts)
   }
 
   /** One backend's, now. */
   backendCount(id: number): BackendCount {
-    const values = this.#map('backend_counts').lookup(u32(id))
-    const now = backendCountFrom(
-      sumOverCpus(values, backendCountLayout.size, loadNative().possibleCpus).row(0),
-    )
-    return addCounts(now, this.#retired.backends.get(id) ?? noCount)
+    const cpus = loadNative().possibleCpus
+    return this.#countMaps('backend_counts')
+      .filter(map => id < map.info.maxEntries)
+      .map(map => backendCountFrom(sumOverCpus(map.lookup(u32(id)), backendCountLayout.size, cpus).row(0)))
+      .reduce(addCounts, noCount)
   }
 
   /** By service id: packets of the service that were not forwarded. */
-  async serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
-    const counts = new Map(this.#retired.services)
-    for (const [id, traffic] of await readTraffic(this.#map('service_counts')))
-      counts.set(id, addTraffic(traffic, counts.get(id) ?? noTraffic))
-    return counts
+  serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
+    return sumOfMaps(this.#countMaps('service_counts'), trafficFrom, addTraffic)
+  }
+
+  #countMaps(name: CountName): readonly BpfMap[] {
+    return [...this.#retired[name], this.#map(name)]
   }
 
   /** The kernel's jiffies, now. */
@@ -374,26 +353,32 @@ export class Dataplane {
     }
   }
 
-  /** Detaches from every interface and frees everything. */
+  /** Detaches from every interface, removes what is pinned, and frees everything. */
   async close(): Promise<void> {
-    for (const ifindex of [...this.#links.keys()]) await this.detach(ifindex)
-    for (const map of this.#loaded.maps.values()) map.close()
-    this.#loaded.program.close()
-    this.#loaded.clock.close()
+    for (const ifindex of [...this.#links.keys(), ...this.#inherited.keys()]) await this.detach(ifindex)
+    if (this.#generation !== null) this.#pins?.remove()
+    this.#unload()
+  }
+
+  /** What is pinned goes on without this process; all else ends. */
+  async release(): Promise<void> {
+    if (!this.#pins) return this.close()
+    for (const link of [...this.#links.values(), ...[...this.#inherited.values()].map(({ link }) => link)])
+      await link.close()
+    this.#unload()
+  }
+
+  /** As it was before this process opened it, as far as that can be. */
+  abandon(): Promise<void> {
+    return this.#isFirst ? this.close() : this.release()
+  }
+
+  #unload(): void {
+    unload(this.#loaded)
+    for (const map of [...this.#retired.backend_counts, ...this.#retired.service_counts]) map.close()
   }
 
   #map(name: MapName): BpfMap {
     return this.#loaded.maps.get(name)!
   }
 }
-
-/** Of an array map: what each index has counted; those that never did are left out. */
-const readCounts = async <T>(map: BpfMap, from: (words: readonly bigint[]) => T): Promise<Map<number, T>> => {
-  const { values } = await map.lookupBatch()
-  const sums = sumOverCpus(values, map.info.valueSize, loadNative().possibleCpus)
-  return new Map(sums.used().map(index => [index, from(sums.row(index))]))
-}
-
-const readTraffic = (map: BpfMap): Promise<Map<number, Traffic>> => readCounts(map, trafficFrom)
-const readBackendCounts = (map: BpfMap): Promise<Map<number, BackendCount>> =>
-  readCounts(map, backendCountFrom)

@@ -1,0 +1,212 @@
+/** Loads the data plane's program with maps of a shape: its own, or those of another program where they fit. */
+import { randomInt } from 'node:crypto'
+import { BalancerError } from '../errors.js'
+import { hashKeys } from '../flow-hash.js'
+import type { Limits } from '../model.js'
+import { type BpfMap, type BpfObject, type BpfProgram, loadNative } from '../native.js'
+import { clockScale } from './flow-clock.js'
+import {
+  backendCountLayout,
+  backendLayout,
+  configLayout,
+  flowBucketLayout,
+  flowCountLayout,
+  flowLayout,
+  interfaceLayout,
+  mapNames,
+  pressureLineLayout,
+  serviceLayout,
+  traceLayout,
+  trafficLayout,
+} from './layout.js'
+import { bucketsFor } from './service-table.js'
+
+export type MapName = (typeof mapNames)[number]
+
+/** The maps that are filled through their memory. */
+export const mappedNames = [
+  'services',
+  'slots',
+  'backends',
+  'interfaces',
+  'flow_cache',
+  'pressure',
+  'test_clock',
+] as const
+export type MappedName = (typeof mappedNames)[number]
+
+/** What is fixed when the program is loaded; a change of it loads another one. */
+export interface Shape {
+  /** Capacities. */
+  readonly services: number
+  readonly backends: number
+  readonly slots: number
+  /** Width of the table of entry interfaces, by ifindex modulo this: a power of two. */
+  readonly interfaces: number
+  /** 32 hex digits: the flow hash's. */
+  readonly seed: string
+  /** Entries of the flow cache, where some service tracks flows. */
+  readonly flows: number
+  readonly tracking: boolean
+  /** For tests: the flow clock stands where the test puts it. */
+  readonly testClock: boolean
+  /** Some service takes every port. */
+  readonly anyPort: boolean
+  /** Answers per second and CPU to packets without a backend; 0 = no limit. */
+  readonly rejectsPerSecond: number
+  /** For `explain`: what the stages find is left in the trace map. */
+  readonly trace: boolean
+}
+
+/** The shape for a configuration's limits; what is left out is not used. */
+export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}): Shape => ({
+  ...limits,
+  interfaces: 256,
+  seed,
+  tracking: false,
+  testClock: false,
+  anyPort: false,
+  rejectsPerSecond: 0,
+  trace: false,
+  ...used,
+})
+
+/** What each map's values must look like: an object and a bundle of different builds are told apart at load. */
+export const valueSizes: Readonly<Record<MapName, number>> = {
+  backend_counts: backendCountLayout.size,
+  backends: backendLayout.size,
+  flow_cache: flowBucketLayout.size,
+  flow_counts: flowCountLayout.size,
+  interfaces: interfaceLayout.size,
+  out_ports: 4,
+  pressure: pressureLineLayout.size,
+  reject_budget: 8,
+  service_counts: trafficLayout.size,
+  services: serviceLayout.size,
+  slots: 8,
+  test_clock: 8,
+  trace: traceLayout.size,
+  verdicts: trafficLayout.size,
+}
+
+/** The maps and the programs of one load. */
+export interface Loaded {
+  readonly shape: Shape
+  readonly serviceSeed: number
+  readonly maps: ReadonlyMap<MapName, BpfMap>
+  /** The constants, as the kernel keeps them. */
+  readonly config: BpfMap
+  readonly memory: ReadonlyMap<MappedName, ArrayBuffer>
+  readonly program: BpfProgram
+  /** Tells jiffies. */
+  readonly clock: BpfProgram
+}
+
+/** What a load may take over. */
+export interface Present {
+  readonly maps: ReadonlyMap<MapName, BpfMap>
+  /** Keeps the service table too, which this seed has laid out; null: a fresh table, laid out by another one. */
+  readonly serviceSeed: number | null
+}
+
+const MIN_CACHE_BITS = 4
+const MAX_CACHE_BITS = 28
+const CONFIG = '.rodata.config'
+
+/** log2 of the flow cache's buckets for so many entries; the smallest where nothing is tracked. */
+export const cacheBits = ({ flows, tracking }: Pick<Shape, 'flows' | 'tracking'>): number =>
+  tracking
+    ? Math.min(
+        MAX_CACHE_BITS,
+        Math.max(MIN_CACHE_BITS, Math.ceil(Math.log2(flows / flowLayout.FLOWS_PER_BUCKET))),
+      )
+    : MIN_CACHE_BITS
+
+const SLOTS_PER_PRESSURE_LINE = 64
+
+export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
+  services: bucketsFor(shape.services),
+  service_counts: shape.services,
+  backends: shape.backends,
+  backend_counts: shape.backends,
+  slots: shape.slots,
+  pressure: shape.tracking ? Math.ceil(shape.slots / SLOTS_PER_PRESSURE_LINE) : 1,
+  flow_cache: 2 ** cacheBits(shape),
+  interfaces: shape.interfaces,
+})
+
+/** Maps whose size is the same in every shape. */
+const unsized = ['out_ports', 'verdicts', 'flow_counts', 'reject_budget', 'test_clock', 'trace'] as const
+
+const configFor = (shape: Shape, serviceSeed: number, tickNs: number): Uint8Array =>
+  configLayout.encode({
+    hashKeys: hashKeys(shape.seed),
+    clockScale: clockScale(tickNs),
+    serviceSeed,
+    serviceMask: bucketsFor(shape.services) - 1,
+    interfaceMask: shape.interfaces - 1,
+    rejectsPerSecond: shape.rejectsPerSecond,
+    anyPort: shape.anyPort ? 1 : 0,
+    trace: shape.trace ? 1 : 0,
+    tracking: shape.tracking ? 1 : 0,
+    testClock: shape.testClock ? 1 : 0,
+    cacheBits: cacheBits(shape),
+  })
+
+/** @throws BalancerError, or the kernel's error with `log` */
+export const load = async (shape: Shape, present: Present | null): Promise<Loaded> => {
+  const native = loadNative()
+  const serviceSeed = present?.serviceSeed ?? randomInt(2 ** 32)
+  const isKept = (name: MapName): boolean => name !== 'services' || present?.serviceSeed != null
+  const object: BpfObject = new native.BpfObject(native.embeddedObject)
+  try {
+    for (const [name, entries] of Object.entries(capacities(shape)) as [MapName, number][]) {
+      object.setMaxEntries(name, entries)
+      const map = present?.maps.get(name)
+      if (map && isKept(name) && map.info.maxEntries === entries) object.reuseMap(name, map)
+    }
+    for (const name of unsized) {
+      const map = present?.maps.get(name)
+      if (map) object.reuseMap(name, map)
+    }
+    object.setInitialValue(CONFIG, configFor(shape, serviceSeed, native.tickNs))
+    await object.load()
+
+    const maps = new Map(mapNames.map(name => [name, object.map(name)] as const))
+    for (const [name, map] of maps)
+      if (map.info.valueSize !== valueSizes[name])
+        throw new BalancerError(
+          'ERR_LAYOUT_MISMATCH',
+          `map ${name} has values of ${map.info.valueSize} bytes, this build expects ${valueSizes[name]}`,
+          { hint: 'run `npm run setup`' },
+        )
+    const memory = new Map<MappedName, ArrayBuffer>()
+    for (const name of mappedNames) memory.set(name, await maps.get(name)!.mmap())
+    return {
+      shape,
+      serviceSeed,
+      maps,
+      config: object.map(CONFIG),
+      memory,
+      program: object.program('balance'),
+      clock: object.program('read_jiffies'),
+    }
+  } catch (cause) {
+    if ((cause as { code?: string }).code === 'EPERM')
+      throw new BalancerError('ERR_NOT_PERMITTED', 'the kernel does not let this process load BPF programs', {
+        cause,
+        hint: 'run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON',
+      })
+    throw cause
+  } finally {
+    object.close()
+  }
+}
+
+/** Closes the descriptors of a load: each has its own, also of shared maps. */
+export const unload = (loaded: Loaded): void => {
+  for (const map of loaded.maps.values()) map.close()
+  loaded.config.close()
+  loaded.program.close()
+  loaded.clock.close()
+}

@@ -1,0 +1,57 @@
+/**
+ * How a map's values are laid out, in words: "64 dstMac@0+6 srcMac@6+6 ...". Kept with the pins, it tells a later build
+ * whether it may use the map as it is.
+ */
+
+import {
+  backendCountLayout,
+  backendLayout,
+  configLayout,
+  flowBucketLayout,
+  flowClass,
+  flowCountLayout,
+  flowLayout,
+  interfaceLayout,
+  pressureLineLayout,
+  serviceLayout,
+  serviceState,
+  slotLayout,
+  slotState,
+  traceLayout,
+  trafficLayout,
+} from './layout.js'
+import type { MapName } from './load.js'
+
+/** To be raised when what the bytes mean changes while their layout does not: a hash, an order of probing, a unit. */
+export const FORMAT = 1
+
+interface AnyStruct {
+  readonly size: number
+  readonly fields: Readonly<Record<string, { readonly offset: number; readonly width: number }>>
+}
+
+const ofStruct = ({ size, fields }: AnyStruct): string =>
+  [size, ...Object.entries(fields).map(([name, { offset, width }]) => `${name}@${offset}+${width}`)].join(' ')
+
+/** Enums that say which bits are what; one that only lists kinds may grow. */
+const ofWord = (size: number, ...enums: readonly Readonly<Record<string, number>>[]): string =>
+  [size, ...enums.flatMap(one => Object.entries(one).map(([name, value]) => `${name}=${value}`))].join(' ')
+
+export const configText = ofStruct(configLayout)
+
+export const mapTexts: Readonly<Record<MapName, string>> = {
+  backend_counts: ofStruct(backendCountLayout),
+  backends: ofStruct(backendLayout),
+  flow_cache: `${ofStruct(flowBucketLayout)} ${ofWord(8, flowLayout, flowClass)}`,
+  flow_counts: ofStruct(flowCountLayout),
+  interfaces: ofStruct(interfaceLayout),
+  out_ports: ofWord(4),
+  pressure: ofStruct(pressureLineLayout),
+  reject_budget: ofWord(8),
+  service_counts: ofStruct(trafficLayout),
+  services: `${ofStruct(serviceLayout)} ${ofWord(1, serviceState)}`,
+  slots: ofWord(8, slotLayout, slotState),
+  test_clock: ofWord(8),
+  trace: ofStruct(traceLayout),
+  verdicts: ofStruct(trafficLayout),
+}
