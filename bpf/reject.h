@@ -50,6 +50,11 @@ static __always_inline _Bool is_host_ipv6(const struct in6_addr *addr)
 	return *(__u64 *)&addr->s6_addr[0] || bpf_be64_to_cpu(*(__u64 *)&addr->s6_addr[8]) > 1; /* neither :: nor ::1 */
 }
 
+static __always_inline _Bool is_same_addr(const struct in6_addr *a, const struct in6_addr *b)
+{
+	return load_u64(a->s6_addr) == load_u64(b->s6_addr) && load_u64(a->s6_addr + 8) == load_u64(b->s6_addr + 8);
+}
+
 static __always_inline enum verdict reject_ipv4(const struct unanswered *it)
 {
 	void *frame = frame_start(it->ctx), *end = frame_end(it->ctx);
@@ -71,8 +76,7 @@ static __always_inline enum verdict reject_ipv6(const struct unanswered *it)
 
 	if (frame + L3_OFFSET_MAX > end || (void *)(ip + 1) > end)
 		return DROP_NO_BACKEND;
-	if (is_group_mac(frame + ETH_ALEN) || !is_host_ipv6(&ip->saddr) ||
-	    !__builtin_memcmp(&ip->saddr, &ip->daddr, sizeof(ip->saddr)))
+	if (is_group_mac(frame + ETH_ALEN) || !is_host_ipv6(&ip->saddr) || is_same_addr(&ip->saddr, &ip->daddr))
 		return DROP_NO_BACKEND;
 	if (it->protocol == IPPROTO_TCP)
 		return reset_ipv6(it);

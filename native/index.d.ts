@@ -157,7 +157,10 @@ export declare class XdpLink {
 }
 
 /** The program attached to an interface, whoever did it; id 0: none. */
-export declare function queryXdp(ifindex: number): { readonly programId: number; readonly mode: XdpMode | null }
+export declare function queryXdp(ifindex: number): {
+  readonly programId: number
+  readonly mode: XdpMode | null
+}
 
 export interface NetlinkLink {
   readonly ifindex: number
@@ -189,7 +192,11 @@ export interface NetlinkRoute {
   /** RTN_*: 1 unicast, 2 local, 6 blackhole, 7 unreachable, 8 prohibit. */
   readonly type: number
   readonly priority: number
-  readonly nextHops: readonly { readonly ifindex: number; readonly gateway: Uint8Array | null; readonly weight: number }[]
+  readonly nextHops: readonly {
+    readonly ifindex: number
+    readonly gateway: Uint8Array | null
+    readonly weight: number
+  }[]
 }
 
 export interface NetlinkNeighbour {
@@ -234,4 +241,8 @@ export declare class Netlink {
 }
 
 /** The peer of a connected unix socket (SO_PEERCRED). `fd` is the socket's descriptor. */
-export declare function peerCredentials(fd: number): { readonly pid: number; readonly uid: number; readonly gid: number }
+export declare function peerCredentials(fd: number): {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}

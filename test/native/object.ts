@@ -12,7 +12,7 @@ t.test('an object that is no ELF file is refused', t => {
 
 t.test('the embedded object is the data plane', t => {
   const object = new native.BpfObject(native.embeddedObject)
-  t.same(object.programNames, ['balance'])
+  t.same(object.programNames, ['balance', 'read_jiffies'])
   object.close()
   t.end()
 })
