@@ -9,6 +9,7 @@ import type { BackendRow, Change, Event, RingView, ServiceRow } from './control/
 import { addCounts, addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
 import type { ServiceCounts, Tables, WantedService } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
+import type { Clock } from './health/clock.js'
 import type { Judgement } from './health/judge.js'
 import type { Checked, Monitor } from './health/monitor.js'
 import type { Log } from './log.js'
@@ -32,6 +33,7 @@ export interface BalancerOptions {
   readonly attachments: Attachments
   readonly publish: (event: Event) => void
   readonly log: Log
+  readonly clock: Clock
 }
 
 export interface Balancer {
@@ -53,8 +55,8 @@ export interface Balancer {
   refresh(change: { readonly links: boolean }): Promise<void>
   /** A check's health has changed. */
   healthChanged(key: string, now: Judgement, before: Judgement): Promise<void>
-  /** Whether every enabled backend is resolved. */
-  isResolved(): boolean
+  /** Whether every service has come to know its backends. */
+  isSettled(): boolean
   serviceRows(): Promise<readonly ServiceRow[]>
   /** One of them. @throws BalancerError `ERR_NOT_FOUND` */
   backendRow(service: string, backend: string): BackendRow
@@ -72,6 +74,9 @@ interface Running {
   /** Made when it is first asked for. */
   digest: string | null
 }
+
+/** How long a service that is new waits for its backends' neighbours to answer. */
+const RESOLVE_WAIT_MS = 1000
 
 /** In a pass's names: the interfaces are to be looked at. No service is called so. */
 const INTERFACES = 'interfaces'
@@ -96,7 +101,7 @@ const checksOf = ({ services }: Config): Checked[] =>
   })
 
 export const createBalancer = (options: BalancerOptions): Balancer => {
-  const { tables, rings, nextHops, monitor, attachments, publish, log } = options
+  const { tables, rings, nextHops, monitor, attachments, publish, log, clock } = options
   let { config } = options
   const running = new Map<string, Running>()
 
@@ -162,10 +167,34 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       }
   }
 
+  /** Services that were never up to date: their backends answer one after the other, and none is to get all slots. */
+  const settling = new Map<string, { readonly until: number }>()
+  const found = new Set(tables.identities())
+
+  const isSettling = (service: Service): boolean => {
+    const identity = serviceIdentity(service)
+    if (running.has(identity) && !settling.has(identity)) return false
+    let one = settling.get(identity)
+    if (!one) {
+      one = { until: clock.now() + RESOLVE_WAIT_MS }
+      settling.set(identity, one)
+      clock.after(RESOLVE_WAIT_MS, () => void changed([identity]).catch(() => {}))
+    }
+    const { health, backends } = service
+    const isUnjudged =
+      health !== null &&
+      !health.initiallyUp &&
+      backends.some(backend => !monitor.hasResult(checkKey(service, backend)))
+    const isUnresolved = backends.some(backend => backend.weight > 0 && 'reason' in nextHops.get(backend))
+    if (isUnjudged || (isUnresolved && clock.now() < one.until)) return true
+    settling.delete(identity)
+    return false
+  }
+
   const runningNow = async (service: Service): Promise<Running> => {
     const before = running.get(serviceIdentity(service))
     const now = standings(service)
-    const takes = takers(now)
+    const takes = isSettling(service) ? now.map(() => false) : takers(now)
     const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
     if (isSameRing) return { ...before, standings: now }
     const owners = await rings.owners(service, takes)
@@ -185,7 +214,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     await tables.setSeed(options.seedOf(current))
 
     const configured = new Map(current.services.map(service => [serviceIdentity(service), service]))
-    const gone = [...running.keys()].filter(identity => !configured.has(identity))
+    const gone = [...running.keys(), ...found].filter(identity => !configured.has(identity))
     const next: Running[] = []
     for (const identity of identities) {
       const service = configured.get(identity)
@@ -194,9 +223,14 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     tables.remove(gone)
     for (const identity of gone) {
       running.delete(identity)
+      settling.delete(identity)
+      found.delete(identity)
       rings.forget(identity)
     }
-    await tables.put(next.map(wantedOf))
+    // What an earlier process left in the tables goes on as it is until there is something to say about it.
+    const isKept = ({ service }: Running): boolean =>
+      found.has(serviceIdentity(service)) && settling.has(serviceIdentity(service))
+    await tables.put(next.filter(one => !isKept(one)).map(wantedOf))
     for (const one of next) {
       tell(running.get(serviceIdentity(one.service)), one)
       running.set(serviceIdentity(one.service), one)
@@ -310,10 +344,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       tellHealth(key, now, before)
       await changed(config.services.map(serviceIdentity).filter(identity => key.startsWith(`${identity} `)))
     },
-    isResolved: () =>
-      config.services.every(service =>
-        service.backends.every(backend => backend.weight === 0 || 'nextHop' in nextHops.get(backend)),
-      ),
+    isSettled: () => settling.size === 0,
     serviceRows: async () => {
       const counts = await tables.counts()
       return [...running.values()]

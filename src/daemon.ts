@@ -18,9 +18,9 @@ import { createRings } from './rings.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
 const REJECTS_PER_SECOND = 1000
-/** How long the first attachment waits for the backends' neighbours to answer. */
-const RESOLVE_WAIT_MS = 1000
-const RESOLVE_POLL_MS = 10
+/** How long the first attachment waits for the backends' checks and neighbours, at most. */
+const SETTLE_LIMIT_MS = 5000
+const SETTLE_POLL_MS = 10
 /** How often slots whose time has come move on, and how often the flow cache is swept. */
 const TICK_MS = 1000
 const SWEEP_MS = 10_000
@@ -118,10 +118,11 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
       attachments,
       publish,
       log,
+      clock: systemClock,
     })
-    const deadline = performance.now() + RESOLVE_WAIT_MS
+    const deadline = now() + SETTLE_LIMIT_MS
     await balancer.prepare()
-    while (!balancer.isResolved() && performance.now() < deadline) await delay(RESOLVE_POLL_MS)
+    while (!balancer.isSettled() && now() < deadline) await delay(SETTLE_POLL_MS)
     await balancer.attach()
 
     const ticking = setInterval(() => tables.tick(), TICK_MS)

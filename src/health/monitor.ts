@@ -14,10 +14,20 @@ export interface Checked {
   readonly target: ProbeTarget
 }
 
+/** A health and its age. */
+export interface Known {
+  readonly judgement: Judgement
+  readonly ageMs: number
+}
+
 export interface Monitor {
   /** The checks to make from here on. */
   watch(checked: readonly Checked[]): void
   judgement(key: string): Judgement
+  /** What each check has found, and how long ago. */
+  known(): ReadonlyMap<string, Known>
+  /** This check has a result of its own, since it is watched. */
+  hasResult(key: string): boolean
   /** Every check has a result. */
   isComplete(): boolean
   close(): void
@@ -26,18 +36,26 @@ export interface Monitor {
 interface Running {
   readonly checked: Checked
   judgement: Judgement
+  /** Of its own: what an earlier process has found is none. */
   hasResult: boolean
+  /** When the judgement was last seen to hold. */
+  seenAt: number
   cancel: () => void
 }
 
 const sameCheck = (a: Checked, b: Checked): boolean =>
   JSON.stringify([a.check, a.target]) === JSON.stringify([b.check, b.target])
 
-/** @param onChange a backend's health has changed; called with the key and what was before */
+/**
+ * @param onChange a backend's health has changed; called with the key and what was before
+ * @param restored what an earlier process has found, by key: it holds until the check's first result, which decides at
+ *                 once
+ */
 export const createMonitor = (
   probe: Probe,
   clock: Clock,
   onChange: (key: string, now: Judgement, before: Judgement) => void,
+  restored: ReadonlyMap<string, Known> = new Map(),
 ): Monitor => {
   const running = new Map<string, Running>()
 
@@ -48,21 +66,31 @@ export const createMonitor = (
     if (running.get(key) !== one) return
     const before = one.judgement
     const isFirst = !one.hasResult
-    one.judgement = judge(check, before, result)
+    const isRestored = isFirst && before.health !== 'unknown'
+    one.judgement = isRestored
+      ? judge({ ...check, initiallyUp: false }, unjudged, result)
+      : judge(check, before, result)
     one.hasResult = true
+    one.seenAt = clock.now()
     const interval = check.intervalMs * (1 - JITTER + 2 * JITTER * clock.random())
     one.cancel = clock.after(Math.max(0, interval - (clock.now() - started)), () => void attempt(one))
     if (isFirst || one.judgement.health !== before.health || one.judgement.reason !== before.reason)
       onChange(key, one.judgement, before)
   }
 
-  const start = (checked: Checked, judgement: Judgement): void => {
-    const one: Running = { checked, judgement, hasResult: judgement !== unjudged, cancel: () => {} }
+  const start = (checked: Checked, from: Omit<Running, 'checked' | 'cancel'>): void => {
+    const one: Running = { ...from, checked, cancel: () => {} }
     running.set(checked.key, one)
     const delay = one.hasResult
       ? clock.random() * checked.check.intervalMs
       : clock.random() * Math.min(100, checked.check.intervalMs)
     one.cancel = clock.after(delay, () => void attempt(one))
+  }
+
+  const firstOf = (key: string): Omit<Running, 'checked' | 'cancel'> => {
+    const found = restored.get(key)
+    const seenAt = clock.now() - (found?.ageMs ?? 0)
+    return { judgement: found?.judgement ?? unjudged, hasResult: false, seenAt }
   }
 
   return {
@@ -74,11 +102,16 @@ export const createMonitor = (
         one.cancel()
         running.delete(key)
         // A check that is asked otherwise keeps its answer until it has another.
-        if (next) start(next, one.judgement)
+        if (next) start(next, one)
       }
-      for (const one of all) if (!running.has(one.key)) start(one, unjudged)
+      for (const one of all) if (!running.has(one.key)) start(one, firstOf(one.key))
     },
     judgement: key => running.get(key)?.judgement ?? unjudged,
+    known: () =>
+      new Map(
+        [...running].map(([key, { judgement, seenAt }]) => [key, { judgement, ageMs: clock.now() - seenAt }]),
+      ),
+    hasResult: key => running.get(key)?.hasResult ?? false,
     isComplete: () => [...running.values()].every(({ hasResult }) => hasResult),
     close: () => {
       for (const one of running.values()) one.cancel()
