@@ -108,6 +108,8 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
 }
 
 export interface Explainer {
+  /** The program's tag: the daemon's `status` has the same. */
+  readonly tag: string
   /** @throws BalancerError `ERR_PACKET`, or the kernel's error for a frame that it does not take */
   explain(frame: Uint8Array): Promise<Explanation>
   close(): Promise<void>
@@ -118,8 +120,7 @@ export const createExplainer = async (
   config: Config,
   interfaceName = config.interfaces[0],
 ): Promise<Explainer> => {
-  const native = loadNative()
-  const netlink = new native.Netlink()
+  const netlink = new (loadNative().Netlink)()
   const entry = entryLink(await netlink.links(), interfaceName)
   const nextHops = await createNextHops({
     netlink,
@@ -128,15 +129,22 @@ export const createExplainer = async (
     log: silent,
     probe: false,
   })
-  const dataplane = await Dataplane.load(
-    shapeFor(config.limits, config.seed ?? NO_SEED, {
-      anyPort: config.services.some(({ port }) => port === 0),
-      trace: true,
-    }),
-  )
-  const tables = createTables(dataplane, { now: () => performance.now() })
-  await nextHops.follow(config.services.flatMap(service => service.backends))
-  await fill(config, tables, nextHops)
+  let dataplane: Dataplane
+  let tables: Tables
+  try {
+    dataplane = await Dataplane.load(
+      shapeFor(config.limits, config.seed ?? NO_SEED, {
+        anyPort: config.services.some(({ port }) => port === 0),
+        trace: true,
+      }),
+    )
+    tables = createTables(dataplane, { now: () => performance.now() })
+    await nextHops.follow(config.services.flatMap(service => service.backends))
+    await fill(config, tables, nextHops)
+  } catch (cause) {
+    nextHops.close()
+    throw cause
+  }
 
   const names = new Map(
     config.services.map(service => [
@@ -150,6 +158,7 @@ export const createExplainer = async (
   let entryMac = ''
 
   return {
+    tag: dataplane.tag,
     explain: async frame => {
       const destination = frame.slice(0, 6)
       if (macText(destination) !== entryMac) {
@@ -181,11 +190,12 @@ export const createExplainer = async (
 export const runExplain = async (
   options: ExplainOptions,
   stdout: Output,
-  _stderr: Output,
+  stderr: Output,
 ): Promise<number> => {
   const { config } = parseConfig(readFileSync(options.configPath, 'utf8'))
   const text = options.packet ?? readFileSync(options.packetsPath!, 'utf8')
   const explainer = await createExplainer(config, options.interfaceName)
+  stderr.write(`program ${explainer.tag}\n`)
   let exitCode = 0
   try {
     for (const [index, line] of text.split('\n').entries()) {

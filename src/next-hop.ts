@@ -49,12 +49,17 @@ const wayOut = (tables: KernelTables, ifindex: number): NetlinkLink | undefined 
   return link
 }
 
+/** Kinds of devices that take frames from XDP; null is hardware. */
+const takesXdpFrames: readonly (string | null)[] = [null, 'veth', 'bond', 'tun', 'netkit']
+
 const through = (
   link: NetlinkLink | undefined,
   ifindex: number,
 ): { readonly link: NetlinkLink } | { readonly reason: string } => {
   if (!link) return { reason: `interface ${ifindex} does not exist` }
   if (!(link.flags & IFF_UP)) return { reason: `interface ${link.name} is down` }
+  if (!takesXdpFrames.includes(link.kind))
+    return { reason: `interface ${link.name} (${link.kind}) takes no frames from XDP` }
   return { link }
 }
 

@@ -61,6 +61,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   let targets: readonly Target[] = []
   let timer: NodeJS.Timeout | null = null
   let isClosed = false
+  let entryBefore: number | undefined
 
   const neighbourKey = ({ ifindex, address }: NetlinkNeighbour): string =>
     neighbourKeyText({ ifindex, address: addressText(address) })
@@ -68,11 +69,20 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   const setNeighbour = (neighbour: NetlinkNeighbour): void => {
     const key = neighbourKey(neighbour)
     neighbours.set(key, neighbour)
+    resolved.clear()
     if (neighbour.mac && !(neighbour.state & (NUD_FAILED | 1))) lastGood.set(key, { neighbour, failures: 0 })
     else if (neighbour.state & NUD_FAILED) {
       const good = lastGood.get(key)
       if (good) lastGood.set(key, { ...good, failures: good.failures + 1 })
     }
+  }
+
+  /** The kernel has dropped an entry: what it said is believed until the next answer, if somebody still wants to know. */
+  const forget = (key: string): void => {
+    neighbours.delete(key)
+    const isWanted = targets.some(target => key.endsWith(`/${target.address}`))
+    if (!isWanted) lastGood.delete(key)
+    resolved.clear()
   }
 
   const tables: KernelTables = {
@@ -90,6 +100,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
     for (const link of allLinks) links.set(link.ifindex, link)
     neighbours.clear()
     for (const neighbour of allNeighbours) setNeighbour(neighbour)
+    resolved.clear()
   }
 
   const routeTo = async (address: string): Promise<Route> => {
@@ -102,14 +113,27 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
 
   const readRoutes = async (addresses: readonly string[]): Promise<void> => {
     await Promise.all(addresses.map(async address => routes.set(address, await routeTo(address))))
+    resolved.clear()
   }
 
-  const get = (target: Target): Resolution =>
+  /** What was found out since the kernel's tables last changed. */
+  const resolved = new Map<string, Resolution>()
+
+  const resolve = (target: Target): Resolution =>
     resolveNextHop(tables, {
       ...target,
       route: routes.get(target.address) ?? { error: 'not looked up' },
       entry: options.entry([...links.values()]),
     })
+
+  const get = (target: Target): Resolution => {
+    const key = targetKey(target)
+    const known = resolved.get(key)
+    if (known) return known
+    const now = resolve(target)
+    resolved.set(key, now)
+    return now
+  }
 
   const ask = (key: NeighbourKey): void => {
     netlink.resolve(key.ifindex, shortAddressBytes(key.address)).catch((error: unknown) => {
@@ -163,6 +187,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
       case 'link':
         if (event.change === 'new') links.set(event.link.ifindex, event.link)
         else links.delete(event.link.ifindex)
+        resolved.clear()
         pending.links = true
         break
       case 'address':
@@ -171,7 +196,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
         break
       case 'neighbour':
         if (event.change === 'new') setNeighbour(event.neighbour)
-        else neighbours.delete(neighbourKey(event.neighbour))
+        else forget(neighbourKey(event.neighbour))
         pending.neighbours = true
         break
       case 'overrun':
@@ -191,10 +216,15 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
 
   return {
     follow: async wanted => {
+      const entryNow = options.entry([...links.values()])?.ifindex
+      if (entryNow !== entryBefore) resolved.clear()
+      entryBefore = entryNow
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
       const addresses = new Set(targets.map(({ address }) => address))
       for (const address of routes.keys()) if (!addresses.has(address)) routes.delete(address)
-      await readRoutes([...addresses].filter(address => !routes.has(address)))
+      const fresh = [...addresses].filter(address => !routes.has(address))
+      if (fresh.length === 0) return
+      await readRoutes(fresh)
       askFor('unresolved')
     },
     get,

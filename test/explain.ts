@@ -164,7 +164,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
       runExplain(
         { configPath, interfaceName: undefined, packet: undefined, packetsPath: undefined, ...options },
         sink,
-        sink,
+        { write: () => {} },
       )
     t.equal(await ask({ packetsPath }), 1)
     const lines = out

@@ -83,6 +83,7 @@ const reasons: readonly [
   ['a blackhole', { route: route({ type: 6 }) }, [link(1)], /no route/],
   ['an interface that is down', {}, [link(1, { flags: 0 })], /is down/],
   ['an interface that is gone', {}, [], /does not exist/],
+  ['a bridge', {}, [link(1, { kind: 'bridge' })], /takes no frames from XDP/],
   ['a device without Ethernet', {}, [link(1, { type: 772 })], /no Ethernet/],
 ]
 for (const [title, options, links, reason] of reasons)
