@@ -1,4 +1,7 @@
-/** The XDP program on the configured interfaces: attached where they are, and again when one comes back by its name. */
+/**
+ * The XDP program on the configured interfaces: taken over from an earlier process, attached where they are, and again
+ * when one comes back by its name.
+ */
 import type { InterfaceStatus } from './control/protocol.js'
 import type { Dataplane } from './dataplane/dataplane.js'
 import type { EntryInterface } from './dataplane/tables.js'
@@ -66,7 +69,24 @@ export const createAttachments = ({
     return { ifindex, mode, reason }
   }
 
-  const attachOne = async ({ name, ifindex }: NetlinkLink, xdp: Config['xdp']): Promise<Attached> => {
+  /** What an earlier process has attached goes on; one in another mode than is wanted makes room for it. */
+  const takeOver = async ({ name, ifindex }: NetlinkLink, xdp: Config['xdp']): Promise<Attached | null> => {
+    const mode = dataplane.inheritedMode(ifindex)
+    if (mode === null) return null
+    if (xdp !== 'auto' && xdp !== mode) {
+      log.warn({ event: 'interface.mode', interface: name, from: mode, to: xdp }, 'attached anew')
+      await dataplane.detach(ifindex)
+      return null
+    }
+    await dataplane.takeOver(ifindex)
+    const isFallback = mode === 'generic' && xdp === 'auto'
+    return { ifindex, mode, reason: isFallback ? 'generic, which is slower, since an earlier start' : null }
+  }
+
+  const attachOne = async (link: NetlinkLink, xdp: Config['xdp']): Promise<Attached> => {
+    const { name, ifindex } = link
+    const taken = await takeOver(link, xdp)
+    if (taken) return taken
     const { programId } = queryXdp(ifindex)
     if (programId !== 0) throw busy(name, programId)
     if (xdp === 'generic') return attachAs(ifindex, 'generic', null)

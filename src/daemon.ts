@@ -5,7 +5,7 @@ import type { Event, InterfaceStatus } from './control/protocol.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
 import { createSweeper } from './dataplane/sweeper.js'
-import { createTables } from './dataplane/tables.js'
+import { createTables, type EntryInterface } from './dataplane/tables.js'
 import { systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
@@ -15,6 +15,7 @@ import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
+import { openHealthFile } from './state.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
 const REJECTS_PER_SECOND = 1000
@@ -24,6 +25,8 @@ const SETTLE_POLL_MS = 10
 /** How often slots whose time has come move on, and how often the flow cache is swept. */
 const TICK_MS = 1000
 const SWEEP_MS = 10_000
+/** How often the health file is written although nothing has changed, so that its ages are true. */
+const KEEP_AGES_MS = 60_000
 
 export interface Daemon {
   readonly balancer: Balancer
@@ -31,12 +34,22 @@ export interface Daemon {
   readonly interfaces: () => readonly InterfaceStatus[]
   /** Attached everywhere, and every check has a result. */
   isReady(): boolean
-  /** Detaches, and frees everything. */
+  /** Ends, and leaves the packets flowing where they can be: what is pinned goes on. */
+  release(): Promise<void>
+  /** Ends, detaches, and frees everything. */
   close(): Promise<void>
+  /** Ends as if it had not been started, as far as that can be. */
+  abandon(): Promise<void>
 }
 
 const firstOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): NetlinkLink | undefined =>
   interfaces.flatMap(name => links.find(link => link.name === name) ?? [])[0]
+
+const entriesOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): EntryInterface[] =>
+  interfaces.flatMap(name => {
+    const link = links.find(one => one.name === name)
+    return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac }] : []
+  })
 
 const delay = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
@@ -44,35 +57,47 @@ export interface DaemonOptions {
   readonly config: Config
   /** The instance's own seed, for a configuration without one. */
   readonly instanceSeed: () => string
+  /** null: nothing outlives the daemon. */
+  readonly pinDir: string | null
+  readonly stateDir: string
   readonly publish: (event: Event) => void
   readonly log: Log
 }
 
-/** Loads, fills, then attaches: no packet meets a table that is not ready. @throws BalancerError when it cannot */
-export const startDaemon = async ({ config, instanceSeed, publish, log }: DaemonOptions): Promise<Daemon> => {
+/**
+ * Loads or adopts, fills, then attaches: no packet meets a table that is not ready.
+ *
+ * @throws BalancerError when it cannot; then packets go where they went before
+ */
+export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
+  const { config, instanceSeed, pinDir, stateDir, publish, log } = options
   const native = loadNative()
   const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
   const closing: (() => unknown)[] = []
+  let isAttached = false
 
-  const close = async (): Promise<void> => {
-    for (const end of closing.splice(0).reverse()) await end()
+  const end = async (): Promise<void> => {
+    for (const close of closing.splice(0).reverse()) await close()
   }
   const failed = (what: string) => (error: unknown) => {
     log.error({ event: 'update.failed', error: String(error) }, `${what} could not be brought into effect`)
   }
 
+  let dataplane: Dataplane | null = null
   try {
-    const dataplane = await Dataplane.load(
-      shapeFor(config.limits, seedOf(config), {
+    const opened = await Dataplane.open({
+      pinDir,
+      shape: shapeFor(config.limits, seedOf(config), {
         tracking: config.services.some(({ tracking }) => tracking !== 'never'),
         anyPort: config.services.some(({ port }) => port === 0),
         rejectsPerSecond: REJECTS_PER_SECOND,
       }),
-    )
-    closing.push(() => dataplane.close())
+      log,
+    })
+    dataplane = opened
 
     const attachments = createAttachments({
-      dataplane,
+      dataplane: opened,
       queryXdp: native.queryXdp,
       log,
       onChange: ({ name, mode, reason }) => publish({ kind: 'interface', name, mode, reason }),
@@ -80,25 +105,37 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
     const nextHops: NextHops = await createNextHops({
       netlink: new native.Netlink(),
       entry: links => firstOf(balancer?.config() ?? config, links),
-      onChange: change => void balancer?.refresh(change).catch(failed('a change of the network')),
+      // Until the tables are filled no interface is attached; then all of them are looked at.
+      onChange: ({ links }) =>
+        void balancer?.refresh({ links: links && isAttached }).catch(failed('a change of the network')),
       log,
       probe: true,
     })
     closing.push(() => nextHops.close())
 
-    const monitor = createMonitor(probe, systemClock, (key, now, before) => {
-      balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
-    })
+    const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
+    const monitor = createMonitor(
+      probe,
+      systemClock,
+      (key, now, before) => {
+        healthFile.changed()
+        balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
+      },
+      healthFile.restored,
+    )
     closing.push(() => monitor.close())
+    closing.push(() => healthFile.close())
+    const keepingAges = setInterval(() => healthFile.changed(), KEEP_AGES_MS)
+    closing.push(() => clearInterval(keepingAges))
     const builder = createRingBuilder()
     closing.push(() => builder.close())
 
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
     const now = (): number => performance.now()
-    const tables = createTables(dataplane, {
+    const tables = createTables(opened, {
       now,
-      flowClock: createFlowClock(dataplane.jiffies(), now(), native.tickNs, now),
+      flowClock: createFlowClock(opened.jiffies(), now(), native.tickNs, now),
       sweep: (swept, request) =>
         sweeper.sweep({
           ...request,
@@ -123,7 +160,11 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
     const deadline = now() + SETTLE_LIMIT_MS
     await balancer.prepare()
     while (!balancer.isSettled() && now() < deadline) await delay(SETTLE_POLL_MS)
+    // An interface that is taken over from other tables must be known to these beforehand.
+    await tables.setInterfaces(entriesOf(config, nextHops.links()))
     await balancer.attach()
+    isAttached = true
+    await opened.settle()
 
     const ticking = setInterval(() => tables.tick(), TICK_MS)
     closing.push(() => clearInterval(ticking))
@@ -140,16 +181,28 @@ export const startDaemon = async ({ config, instanceSeed, publish, log }: Daemon
     }, SWEEP_MS)
     closing.push(() => clearInterval(sweeping))
 
-    const isAttached = (): boolean => attachments.status().every(({ mode }) => mode !== null)
+    const isEverywhere = (): boolean => attachments.status().every(({ mode }) => mode !== null)
     return {
       balancer,
-      dataplane,
+      dataplane: opened,
       interfaces: () => attachments.status(),
-      isReady: () => isAttached() && monitor.isComplete(),
-      close,
+      isReady: () => isEverywhere() && monitor.isComplete(),
+      release: async () => {
+        await end()
+        await opened.release()
+      },
+      close: async () => {
+        await end()
+        await opened.close()
+      },
+      abandon: async () => {
+        await end()
+        await opened.abandon()
+      },
     }
   } catch (error) {
-    await close()
+    await end()
+    await dataplane?.abandon()
     throw error
   }
 }

@@ -4,9 +4,12 @@ import { createRequire } from 'node:module'
 import { parseConfig } from './config.js'
 import { type ControlServer, ensureNotRunning, serve } from './control/server.js'
 import { startDaemon } from './daemon.js'
+import { pinnedSeed } from './dataplane/pins.js'
 import { BalancerError } from './errors.js'
 import { createHandlers, type DaemonInfo } from './handlers.js'
-import { createLog, type LogLevel } from './log.js'
+import { takeLock } from './lock.js'
+import { createLog, type Log, type LogLevel } from './log.js'
+import type { Config } from './model.js'
 import { loadNative } from './native.js'
 import { instanceSeed } from './seed.js'
 
@@ -15,7 +18,10 @@ export interface RunOptions {
   readonly instance: string
   readonly socketPath: string
   readonly stateDir: string
-  readonly pinDir: string
+  /** null: nothing is pinned, and packets stop with the daemon. */
+  readonly pinDir: string | null
+  /** Its end detaches it: nothing of it is left. */
+  readonly detachOnExit: boolean
   readonly logLevel: LogLevel
 }
 
@@ -45,11 +51,46 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
   for (const warning of warnings) log.warn({ event: 'config.warning' }, warning)
 
   const { peerCredentials } = loadNative()
-  await ensureNotRunning({ socketPath: options.socketPath, peerOf: peerCredentials })
+  const { pinDir, stateDir, socketPath } = options
+  const lock = await takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir], peerCredentials)
+  try {
+    await ensureNotRunning({ socketPath, peerOf: peerCredentials })
+    await runLocked(options, config, readConfigFile, log)
+  } finally {
+    await lock.release()
+  }
+  log.info({ event: 'daemon.stopped' }, 'stopped')
+}
+
+/** The seed of a configuration that has none: read or made once. */
+const seedKeeper = ({ stateDir, pinDir }: RunOptions, log: Log): (() => string) => {
+  let seed: string | null = null
+  const onUnsaved = (error: BalancerError): void =>
+    log.warn(
+      { event: 'seed.unsaved', cause: messageOf(error.cause) },
+      `${error.message}: without its seed a later start gives flows other slots`,
+    )
+  return () => {
+    seed ??= instanceSeed(stateDir, { pinned: pinDir === null ? null : pinnedSeed(pinDir), onUnsaved })
+    return seed
+  }
+}
+
+const runLocked = async (
+  options: RunOptions,
+  config: Config,
+  readConfigFile: () => string,
+  log: Log,
+): Promise<void> => {
+  const { peerCredentials } = loadNative()
+  const { pinDir, stateDir } = options
   let server: ControlServer | null = null
+  let isEnded = false
   const daemon = await startDaemon({
     config,
-    instanceSeed: () => instanceSeed(options.stateDir),
+    instanceSeed: seedKeeper(options, log),
+    pinDir,
+    stateDir,
     publish: event => server?.publish(event),
     log,
   })
@@ -93,10 +134,15 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
     const signal = await new Promise<NodeJS.Signals>(resolve => {
       for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve)
     })
-    log.info({ event: 'daemon.stopping', signal }, 'detaching')
+    const detaches = pinDir === null || options.detachOnExit
+    log.info({ event: 'daemon.stopping', signal, detaches }, detaches ? 'detaching' : 'packets go on')
+    await server.close()
+    await (detaches ? daemon.close() : daemon.release())
+    isEnded = true
   } finally {
-    await server?.close()
-    await daemon.close()
+    if (!isEnded) {
+      await server?.close()
+      await daemon.abandon()
+    }
   }
-  log.info({ event: 'daemon.stopped' }, 'stopped')
 }

@@ -5,6 +5,7 @@ import { addCompletion } from './completion.js'
 import { addConfig } from './config.js'
 import { createContext } from './context.js'
 import { addDemo } from './demo.js'
+import { addDetach } from './detach.js'
 import { addEvents } from './events.js'
 import { addExplain } from './explain.js'
 import { asJson, asText, exitCodeOf, toFailure } from './failure.js'
@@ -49,6 +50,7 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
     addExplain,
     addEvents,
     addDemo,
+    addDetach,
     addCompletion,
     addVersion,
   ]

@@ -6,7 +6,7 @@
  *
  * What keeps the packets flowing is the links' references; a process that stops leaves them.
  */
-import { rmdirSync, unlinkSync } from 'node:fs'
+import { readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
@@ -41,6 +41,10 @@ export interface Pins {
   keepOnly(number: number): void
   pinLink(ifindex: number, link: XdpLink): void
   unpinLink(ifindex: number): void
+  /** Something of Linimo is pinned. */
+  isThere(): boolean
+  /** Detaches every pinned link, whoever else holds it. @returns the interfaces' indexes */
+  detachAll(): Promise<readonly number[]>
   /** Removes all generations, then the directory. @returns what is left: nobody knows whose it is */
   remove(): readonly string[]
 }
@@ -144,6 +148,26 @@ export const openPins = (directory: string, log: Log): Pins => {
         })
       }
     },
+    isThere: () => generations().length > 0 || namesIn(directory).includes('links'),
+    detachAll: async () => {
+      const detached: number[] = []
+      for (const name of namesIn(links)) {
+        let link: XdpLink
+        try {
+          link = loadNative().XdpLink.openPinned(join(links, name))
+        } catch {
+          continue // not a link of ours: left alone
+        }
+        const { ifindex } = link.info
+        if (ifindex !== 0) {
+          await link.detach()
+          detached.push(ifindex)
+        }
+        unlinked(join(links, name))
+        await link.close()
+      }
+      return detached
+    },
     unpinLink: ifindex => unlinked(join(links, String(ifindex))),
     remove: () => {
       for (const number of generations()) removeGeneration(pathOf(number))
@@ -160,4 +184,20 @@ export const openPins = (directory: string, log: Log): Pins => {
       )
     },
   }
+}
+
+/** The seed of the newest generation that is pinned there, whether or not this build can go on with it. */
+export const pinnedSeed = (directory: string): string | null => {
+  for (const number of namesIn(directory)
+    .filter(isNumber)
+    .map(Number)
+    .sort((a, b) => b - a)) {
+    try {
+      const seed = readlinkSync(join(directory, String(number), 'seed'))
+      if (/^[0-9a-f]{32}$/.test(seed)) return seed
+    } catch {
+      // half-written, or no pins of ours
+    }
+  }
+  return null
 }

@@ -26,9 +26,9 @@ export interface Monitor {
   judgement(key: string): Judgement
   /** What each check has found, and how long ago. */
   known(): ReadonlyMap<string, Known>
-  /** This check has a result of its own, since it is watched. */
+  /** This check has a result, its own or an earlier process's. */
   hasResult(key: string): boolean
-  /** Every check has a result. */
+  /** Every check has a result of its own. */
   isComplete(): boolean
   close(): void
 }
@@ -58,6 +58,7 @@ export const createMonitor = (
   restored: ReadonlyMap<string, Known> = new Map(),
 ): Monitor => {
   const running = new Map<string, Running>()
+  const unused = new Map(restored)
 
   const attempt = async (one: Running): Promise<void> => {
     const { key, check, target } = one.checked
@@ -88,7 +89,8 @@ export const createMonitor = (
   }
 
   const firstOf = (key: string): Omit<Running, 'checked' | 'cancel'> => {
-    const found = restored.get(key)
+    const found = unused.get(key)
+    unused.delete(key)
     const seenAt = clock.now() - (found?.ageMs ?? 0)
     return { judgement: found?.judgement ?? unjudged, hasResult: false, seenAt }
   }
@@ -111,7 +113,10 @@ export const createMonitor = (
       new Map(
         [...running].map(([key, { judgement, seenAt }]) => [key, { judgement, ageMs: clock.now() - seenAt }]),
       ),
-    hasResult: key => running.get(key)?.hasResult ?? false,
+    hasResult: key => {
+      const one = running.get(key)
+      return one !== undefined && (one.hasResult || one.judgement.health !== 'unknown')
+    },
     isComplete: () => [...running.values()].every(({ hasResult }) => hasResult),
     close: () => {
       for (const one of running.values()) one.cancel()

@@ -36,20 +36,37 @@ export interface DaemonOptions {
   /** Where its config file, socket and state are. */
   readonly directory: string
   readonly config: string
+  /** Where it pins; absent: nothing is pinned, and it detaches when it ends. */
+  readonly pinDir?: string
+  /** Further options of `linimo run`. */
+  readonly args?: readonly string[]
+  /** Another build of Linimo. */
+  readonly cli?: string
 }
 
 /** Starts `linimo run`; the caller waits for `ready` or for `running.exited`. */
-export const startDaemon = (host: Host, { instance, directory, config }: DaemonOptions): Daemon => {
-  if (!existsSync(CLI)) throw new Error(`${CLI} is missing: run npm run setup`)
+export const startDaemon = (host: Host, options: DaemonOptions): Daemon => {
+  const { instance, directory, config, pinDir, args: furtherArgs = [], cli = CLI } = options
+  if (!existsSync(cli)) throw new Error(`${cli} is missing: run npm run setup`)
   const configFile = `${directory}/${instance}.yaml`
   const socket = `${directory}/${instance}.sock`
   const stateDir = `${directory}/${instance}.state`
   const names = ['--instance', instance, '--socket', socket, '--state-dir', stateDir]
+  const pins = pinDir === undefined ? ['--no-pin'] : ['--pin-dir', pinDir]
   writeFileSync(configFile, config)
-  const running = host.start([process.execPath, CLI, 'run', '--config', configFile, ...names])
+  const running = host.start([
+    process.execPath,
+    cli,
+    'run',
+    '--config',
+    configFile,
+    ...names,
+    ...pins,
+    ...furtherArgs,
+  ])
 
   const linimo = (...args: readonly string[]) =>
-    host.capture([process.execPath, CLI, ...args, '--socket', socket])
+    host.capture([process.execPath, cli, ...args, '--socket', socket])
   const json = async <T>(...args: readonly string[]): Promise<T> => {
     const { code, stdout, stderr } = await linimo(...args, '--json')
     if (code !== 0) throw new Error(`linimo ${args.join(' ')} failed with ${code}: ${stderr.trim()}`)

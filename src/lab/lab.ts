@@ -34,6 +34,8 @@ export interface Lab {
   readonly addBackend: () => Promise<BackendHost>
   /** One more client, on the backends' switch: it reaches the VIPs through the balancer's interface there. */
   readonly addNeighbour: () => Promise<Host>
+  /** A bpf file system for pins, mounted below `directory`; it goes with the lab. */
+  readonly mountBpffs: () => Promise<string>
   readonly close: () => Promise<void>
 }
 
@@ -131,8 +133,19 @@ export const createLab = async (options: LabOptions = {}): Promise<Lab> => {
       await host.ip(...vips.map(vip => routeTo(vip, '10.0.0', 'fd00:10')))
       return host
     }
-    const { prefix, directory, close } = namespaces
-    return { prefix, directory, files, client, balancer, backends, addBackend, addNeighbour, close }
+    const { prefix, directory, mountBpffs, close } = namespaces
+    return {
+      prefix,
+      directory,
+      files,
+      client,
+      balancer,
+      backends,
+      addBackend,
+      addNeighbour,
+      mountBpffs,
+      close,
+    }
   } catch (error) {
     await namespaces.close()
     throw error

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Command, capture, type Exit, type Running, run, start } from './process.js'
@@ -31,6 +31,8 @@ export interface Namespaces {
   /** For the lab's files; removed with it. */
   readonly directory: string
   readonly add: (name: string) => Promise<Host>
+  /** Mounts a bpf file system in the directory; it goes with the rest. @returns its path */
+  readonly mountBpffs: () => Promise<string>
   /** Ends what was started in the namespaces, removes them and the directory. May be called twice. */
   readonly close: () => Promise<void>
 }
@@ -48,6 +50,7 @@ for signal in TERM TERM TERM TERM TERM TERM TERM TERM TERM TERM KILL KILL; do
 	sleep 0.2
 done
 for name in $names; do ip netns del "$name"; done
+umount "$2/bpf" 2>/dev/null
 rm -rf "$2"
 `
 
@@ -131,6 +134,12 @@ export const createNamespaces = (): Namespaces => {
       pending.add(host)
       host.finally(() => pending.delete(host)).catch(() => {})
       return host
+    },
+    mountBpffs: async () => {
+      const path = join(directory, 'bpf')
+      mkdirSync(path)
+      await run(['mount', '-t', 'bpf', 'bpf', path])
+      return path
     },
     close: () => {
       closed ??= close()
