@@ -63,14 +63,19 @@ export interface RingSlots {
    * @returns how many slots were written
    */
   setOwners(owners: Int32Array, ids: readonly number[], rules: OwnerRules): number
-  /** Moves on the slots whose time has come. @returns how many slots were written */
-  tick(idleMs: number, tracking: OwnerRules['tracking']): number
+  /**
+   * Moves on the slots whose time has come.
+   *
+   * @param pressed whether a flow of a slot (of all slots) found no place since this was last asked; clears the mark
+   * @returns       how many slots were written
+   */
+  tick(idleMs: number, tracking: OwnerRules['tracking'], pressed: (index: number) => boolean): number
   /**
    * A whole sweep has ended.
    *
    * @param beganMs    when it began
    * @param exceptions indexes (of all slots) in state K that hold a live entry with another backend
-   * @param pressed    whether a flow of a slot (of all slots) found no place since the last sweep; clears the mark
+   * @param pressed    as for `tick`
    */
   swept(
     beganMs: number,
@@ -120,7 +125,7 @@ export const createRingSlots = (
 
   const store = (slot: number, before: SlotWord, after: SlotWord, at: number): void => {
     const [from, to] = [stateOf(before), stateOf(after)]
-    const wasAtRest = from === U || from === K
+    const wasAtRest = from === U || from === K || homeOf(before) === currentOf(before)
     if (to !== U && (from !== to || (wasAtRest && to !== K)))
       stamp(slot, wasAtRest || to === K ? at : (since?.[slot] ?? at))
     count(from, -1)
@@ -155,7 +160,7 @@ export const createRingSlots = (
       }
       return written
     },
-    tick: (idleMs, tracking) => {
+    tick: (idleMs, tracking, pressed) => {
       if (tracked.grace + tracked.learning === 0 || since === null) return 0
       const at = clock()
       let written = 0
@@ -165,6 +170,11 @@ export const createRingSlots = (
         const before = memory.read(base + slot)
         const after = withTime(before, (at - since[slot]!) >>> 0, idleMs, false, tracking)
         if (after === before) continue
+        // A flow that found no place is remembered nowhere: the slot goes on learning.
+        if (state === L && pressed(base + slot)) {
+          since[slot] = at
+          continue
+        }
         store(slot, before, after, at)
         written++
       }

@@ -196,26 +196,30 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
   /** Loads a program with room for more, or laid out by another seed, and moves over to it. */
   const reshape = async (change: Partial<Shape>): Promise<void> => {
     const shape = { ...dataplane.shape, ...change }
-    for (let attempt = 0; ; attempt++) {
-      let fits = true
-      await dataplane.reshape(shape, next => {
-        const before = dataplane.memory('slots')
-        const after = next.memory('slots')
-        if (after.byteLength !== before.byteLength) new BigUint64Array(after).set(new BigUint64Array(before))
-        slots = slotMemory(after)
-        backends.moveTo(next.memory('backends'), shape.backends)
-        writeInterfaces(next.memory('interfaces'))
-        services = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
-        for (const at of present.values()) {
-          at.slots.moveTo(slots)
-          if (at.wanted) at.entry = entryOf(at.wanted, at)
-          if (at.entry) fits = services.put(at.entry) && fits
-        }
-      })
-      if (fits) break
+    /** Nothing is touched when a service finds no room: the next seed may do better. */
+    const fill = (next: Dataplane): boolean => {
+      const table = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
+      const entries = new Map(
+        [...present.values()].map(at => [at, at.wanted ? entryOf(at.wanted, at) : at.entry] as const),
+      )
+      for (const entry of entries.values()) if (entry && !table.put(entry)) return false
+
+      const before = dataplane.memory('slots')
+      const after = next.memory('slots')
+      if (after.byteLength !== before.byteLength) new BigUint64Array(after).set(new BigUint64Array(before))
+      slots = slotMemory(after)
+      backends.moveTo(next.memory('backends'), shape.backends)
+      writeInterfaces(next.memory('interfaces'))
+      services = table
+      for (const [at, entry] of entries) {
+        at.slots.moveTo(slots)
+        at.entry = entry
+      }
+      return true
+    }
+    for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
       if (attempt === MAX_RESEEDS)
         throw new BalancerError('ERR_LIMIT', `no room for ${present.size} services in the service table`)
-    }
     serviceIds.grow(shape.services)
     regions.grow(shape.slots)
   }
@@ -295,7 +299,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     const gone = [...backends.ofService(at.id).values()].filter(id => !listed.has(id))
     for (const id of gone) backends.markDead(id)
 
-    const isSameRing = at.wanted?.owners === owners && gone.length === 0 && !isResized
+    const isSameRing =
+      at.wanted?.owners === owners &&
+      at.wanted.service.tracking === service.tracking &&
+      gone.length === 0 &&
+      !isResized
     at.written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
     at.wanted = wanted
     at.entry = entryOf(wanted, at)
@@ -363,7 +371,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     },
     tick: () => {
       for (const { slots: ring, wanted } of present.values())
-        if (wanted) ring.tick(idleMs(wanted.service), wanted.service.tracking)
+        if (wanted) ring.tick(idleMs(wanted.service), wanted.service.tracking, takePressure)
     },
     sweep: async () => {
       if (!dataplane.shape.tracking || !options.sweep) return
