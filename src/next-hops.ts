@@ -62,6 +62,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   let timer: NodeJS.Timeout | null = null
   let isClosed = false
   let entryBefore: number | undefined
+  let followed: readonly Target[] = []
 
   const neighbourKey = ({ ifindex, address }: NetlinkNeighbour): string =>
     neighbourKeyText({ ifindex, address: addressText(address) })
@@ -69,7 +70,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   const setNeighbour = (neighbour: NetlinkNeighbour): void => {
     const key = neighbourKey(neighbour)
     neighbours.set(key, neighbour)
-    resolved.clear()
+    resolved = new WeakMap()
     if (neighbour.mac && !(neighbour.state & (NUD_FAILED | 1))) lastGood.set(key, { neighbour, failures: 0 })
     else if (neighbour.state & NUD_FAILED) {
       const good = lastGood.get(key)
@@ -82,7 +83,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
     neighbours.delete(key)
     const isWanted = targets.some(target => key.endsWith(`/${target.address}`))
     if (!isWanted) lastGood.delete(key)
-    resolved.clear()
+    resolved = new WeakMap()
   }
 
   const tables: KernelTables = {
@@ -100,7 +101,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
     for (const link of allLinks) links.set(link.ifindex, link)
     neighbours.clear()
     for (const neighbour of allNeighbours) setNeighbour(neighbour)
-    resolved.clear()
+    resolved = new WeakMap()
   }
 
   const routeTo = async (address: string): Promise<Route> => {
@@ -113,11 +114,11 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
 
   const readRoutes = async (addresses: readonly string[]): Promise<void> => {
     await Promise.all(addresses.map(async address => routes.set(address, await routeTo(address))))
-    resolved.clear()
+    resolved = new WeakMap()
   }
 
-  /** What was found out since the kernel's tables last changed. */
-  const resolved = new Map<string, Resolution>()
+  /** What was found out of each target (by the object that asks) since the kernel's tables last changed. */
+  let resolved = new WeakMap<Target, Resolution>()
 
   const resolve = (target: Target): Resolution =>
     resolveNextHop(tables, {
@@ -127,11 +128,10 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
     })
 
   const get = (target: Target): Resolution => {
-    const key = targetKey(target)
-    const known = resolved.get(key)
+    const known = resolved.get(target)
     if (known) return known
     const now = resolve(target)
-    resolved.set(key, now)
+    resolved.set(target, now)
     return now
   }
 
@@ -187,7 +187,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
       case 'link':
         if (event.change === 'new') links.set(event.link.ifindex, event.link)
         else links.delete(event.link.ifindex)
-        resolved.clear()
+        resolved = new WeakMap()
         pending.links = true
         break
       case 'address':
@@ -217,8 +217,10 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   return {
     follow: async wanted => {
       const entryNow = options.entry([...links.values()])?.ifindex
-      if (entryNow !== entryBefore) resolved.clear()
+      if (entryNow !== entryBefore) resolved = new WeakMap()
       entryBefore = entryNow
+      if (wanted.length === followed.length && wanted.every((target, i) => target === followed[i])) return
+      followed = wanted
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
       const addresses = new Set(targets.map(({ address }) => address))
       for (const address of routes.keys()) if (!addresses.has(address)) routes.delete(address)

@@ -85,6 +85,7 @@ export const createBackendStore = (
   isTracked: () => boolean,
 ): BackendStore => {
   let words = new BigUint64Array(dataplane.memory('backends'))
+  let bytes = new Uint8Array(words.buffer)
   const byService = new Map<number, Map<string, number>>()
   const owners = new Map<number, { readonly service: number; readonly identity: string }>()
   const lastWritten = new Map<number, WantedBackend & { readonly idle: number }>()
@@ -198,7 +199,7 @@ export const createBackendStore = (
       dying.set(id, { since: now(), isSwept: false })
       if (!isTracked()) free(id)
     },
-    flags: id => recordOf(id).flags,
+    flags: id => bytes[id * backendLayout.size + backendLayout.fields.flags.offset]!,
     count: (id, raw) => minusCounts(raw, baselines.get(id) ?? noCount),
     owner: id => owners.get(id) ?? null,
     hasRoom: count => ids.hasRoom(count),
@@ -213,6 +214,7 @@ export const createBackendStore = (
       const next = new BigUint64Array(memory)
       if (next.buffer !== words.buffer && next.length !== words.length) next.set(words)
       words = next
+      bytes = new Uint8Array(memory)
       ids.grow(capacity)
     },
   }

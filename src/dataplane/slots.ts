@@ -151,7 +151,10 @@ export const createRingSlots = (
         const owner = index < 0 ? 0 : ids[index]!
         const low = words[2 * (base + slot) + LOW]!
         const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
-        if ((low & ID_MASK) === owner && (state === U || state === K) && !isAlways) continue
+        if ((low & ID_MASK) === owner && !isAlways) {
+          if (state === U || state === K) continue
+          if (!rules.isGone(words[2 * (base + slot) + 1 - LOW]! & ID_MASK)) continue
+        }
         const before = memory.read(base + slot)
         const after = withOwner(before, owner, rules)
         if (after === before) continue
@@ -189,8 +192,8 @@ export const createRingSlots = (
         const before = memory.read(base + slot)
         const state = stateOf(before)
         if (state === L && pressed(base + slot)) since[slot] = at
-        // Kept since before the sweep began: the difference, as a signed number, is not negative.
-        if (state !== K || exceptions.has(base + slot) || ((began - since[slot]!) | 0) < 0) continue
+        // Kept since before the sweep began, and not since the same millisecond: the signed difference is positive.
+        if (state !== K || exceptions.has(base + slot) || ((began - since[slot]!) | 0) <= 0) continue
         store(slot, before, withTime(before, 0, 0, true, tracking), at)
         written++
       }

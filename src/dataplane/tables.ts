@@ -265,9 +265,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     return createRingSlots(slots, base, size, now)
   }
 
+  const refusing = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
+
   const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
     tracking: service.tracking,
-    takesNew: id => (backends.flags(id) & (backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW)) === 0,
+    takesNew: id => (backends.flags(id) & refusing) === 0,
     isGone: id => !listed.has(id),
   })
 
