@@ -31,6 +31,8 @@ const row: BackendRow = {
   health: 'up',
   slots: 655,
   flows: null,
+  flowsAtLeast: false,
+  drain: null,
   newFlows: '123456',
   packets: '1234567890',
   bytes: '1234567890123',

@@ -1,29 +1,50 @@
 /**
- * The running balancer: the configuration, what health checks and the kernel say, and from these the data plane's
- * tables. One path for every change: mark the services that it touches, and the next pass brings them up to date.
+ * The running balancer: what is wanted, what health checks and the kernel say, and from these the data plane's tables.
+ * One path for every change: mark the services that it touches, and the next pass brings them up to date.
  */
 
-import { macText } from './address.js'
+import type { Sight } from './admin.js'
+import { createAdminProgress, type Going } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
-import type { BackendRow, Change, Event, RingView, ServiceRow } from './control/protocol.js'
-import { addCounts, addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
+import type { BackendRow, Change, Event, Impact, RingView, ServiceRow } from './control/protocol.js'
+import { addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
 import type { ServiceCounts, Tables, WantedService } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
 import type { Clock } from './health/clock.js'
 import type { Judgement } from './health/judge.js'
 import type { Checked, Monitor } from './health/monitor.js'
+import { createPacketMinute } from './impact-packets.js'
+import { breakingServices, previewImpact } from './impact-preview.js'
+import type { Journal } from './journal.js'
 import type { Log } from './log.js'
 import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { createPasses } from './passes.js'
-import { diffConfigs } from './reconcile.js'
+import { diffConfigs, diffOrders } from './reconcile.js'
 import { countSlots, ringDigest } from './ring.js'
+import { createRingBuilder } from './ring-builder.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
-import { claimsOf, type Rings } from './rings.js'
+import { claimsOf, createRings, type Rings } from './rings.js'
+import { backendRow, drainView, serviceRow } from './rows.js'
+import { createSettling } from './settling.js'
 import { type Standing, standingOf, takers } from './standing.js'
+import {
+  backendKey,
+  keyOf,
+  leavingOf,
+  strayBackend,
+  type Wanted,
+  wantedBy,
+  withConfig,
+  withoutLeaving,
+} from './wanted.js'
 
 export interface BalancerOptions {
   readonly config: Config
+  /** What a journal made of the configuration; default: the configuration alone. */
+  readonly wanted?: Wanted
+  /** Keeps what is changed at run time. */
+  readonly journal?: Journal
   /** The configuration's seed, or the instance's own. */
   readonly seedOf: (config: Config) => string
   readonly tables: Tables
@@ -36,21 +57,38 @@ export interface BalancerOptions {
   readonly clock: Clock
 }
 
+export interface Updated {
+  readonly changes: readonly Change[]
+  /** Why a restart would lose it; null: it would not. */
+  readonly warning: string | null
+}
+
 export interface Balancer {
   readonly config: () => Config
+  readonly wanted: () => Wanted
+  /** The clock that orders go by: milliseconds, monotonic. */
+  readonly now: () => number
   /**
-   * Changes the configuration, at once; resolves when the data plane has it.
+   * Changes what is wanted, at once; resolves when the data plane and the journal have it.
    *
    * @param change what is there -> what is wanted; may throw, and then nothing has changed
    * @param by     who asked, for the log
    */
-  update(change: (present: Config) => Config, by: string): Promise<readonly Change[]>
+  update(change: (present: Wanted) => Wanted, by: string): Promise<Updated>
+  /** For `update`: another configuration. What it lacks is leaving. */
+  withConfig(present: Wanted, config: Config): Wanted
   /** @throws BalancerError `ERR_NO_INTERFACE` when the configuration adds one that does not exist */
   checkInterfaces(wanted: Config): void
+  /** The services whose untracked flows a configuration would break. */
+  breaks(wanted: Config): readonly { readonly name: string; readonly reason: string }[]
+  /** What applying a configuration would do to the flows. */
+  impact(wanted: Config): Promise<readonly Impact[]>
   /** Fills the tables. */
   prepare(): Promise<void>
   /** Attaches to the interfaces for the first time. @throws BalancerError when one of them does not take the program */
   attach(): Promise<void>
+  /** Once a second: backends that drain or leave come to their end; counters are sampled. */
+  tick(): void
   /** Something outside has changed: a link, a next hop. */
   refresh(change: { readonly links: boolean }): Promise<void>
   /** A check's health has changed. */
@@ -58,7 +96,7 @@ export interface Balancer {
   /** Whether every service has come to know its backends. */
   isSettled(): boolean
   serviceRows(): Promise<readonly ServiceRow[]>
-  /** One of them. @throws BalancerError `ERR_NOT_FOUND` */
+  /** One of them; of two with one name, that of the configuration. @throws BalancerError `ERR_NOT_FOUND` */
   backendRow(service: string, backend: string): BackendRow
   ringView(service: string, options: RingViewOptions): RingView
 }
@@ -71,60 +109,79 @@ interface Running {
   readonly owners: Int32Array
   /** How many slots each backend owns. */
   readonly slots: Int32Array
+  readonly leaving: readonly { readonly backend: Backend; readonly standing: Standing }[]
   /** Made when it is first asked for. */
   digest: string | null
 }
 
-/** How long a service that is new waits for its backends' neighbours to answer. */
-const RESOLVE_WAIT_MS = 1000
-
 /** In a pass's names: the interfaces are to be looked at. No service is called so. */
 const INTERFACES = 'interfaces'
 
-/** Names a check: the service's identity, then the backend's. */
-export const checkKey = (service: Service, backend: Backend): string =>
-  `${serviceIdentity(service)} ${backendIdentity(service, backend)}`
+const SAMPLE_MS = 10_000
 
-const checksOf = ({ services }: Config): Checked[] =>
-  services.flatMap(service => {
+/** Names a check: the service's identity, then the backend's. */
+export const checkKey = backendKey
+
+/** Those of the configuration, then those that leave it. */
+const allBackends = (wanted: Wanted): { readonly service: Service; readonly backend: Backend }[] =>
+  wanted.config.services.flatMap(service =>
+    [...service.backends, ...leavingOf(wanted, serviceIdentity(service))].map(backend => ({
+      service,
+      backend,
+    })),
+  )
+
+const checksOf = (wanted: Wanted): Checked[] =>
+  allBackends(wanted).flatMap(({ service, backend }) => {
     const { health } = service
     if (health === null) return []
-    return service.backends.map(backend => ({
-      key: checkKey(service, backend),
-      check: health,
-      target: {
-        address: backend.address,
-        port: health.port ?? backend.port ?? service.port,
-        vip: service.vip,
-      },
-    }))
+    const { address } = backend
+    const port = health.port ?? backend.port ?? service.port
+    return [{ key: backendKey(service, backend), check: health, target: { address, port, vip: service.vip } }]
   })
 
+/** Services of which orders or leaving backends differ. */
+const reordered = (before: Wanted, after: Wanted): string[] =>
+  (['orders', 'leaving'] as const).flatMap(kind =>
+    [...new Set([...before[kind].keys(), ...after[kind].keys()])]
+      .filter(key => before[kind].get(key) !== after[kind].get(key))
+      .map(key => key.slice(0, key.indexOf(' '))),
+  )
+
 export const createBalancer = (options: BalancerOptions): Balancer => {
-  const { tables, rings, nextHops, monitor, attachments, publish, log, clock } = options
-  let { config } = options
+  const { tables, rings, nextHops, monitor, attachments, publish, log, clock, journal } = options
+  let wanted = options.wanted ?? wantedBy(options.config)
   const running = new Map<string, Running>()
+  const progress = createAdminProgress()
+  progress.follow(wanted)
+  const minute = createPacketMinute(clock.now)
+  let preview: Rings | null = null
 
-  const standingNow = (service: Service, backend: Backend): Standing =>
-    standingOf(service, backend, monitor.judgement(checkKey(service, backend)), nextHops.get(backend))
+  const standingNow = (service: Service, backend: Backend): Standing => {
+    const key = backendKey(service, backend)
+    return standingOf(service, backend, monitor.judgement(key), nextHops.get(backend), progress.admin(key))
+  }
 
-  const standings = (service: Service): Standing[] =>
-    service.backends.map(backend => standingNow(service, backend))
+  const wantedBackend = (service: Service, backend: Backend, standing: Standing, ownsSlots: boolean) => {
+    const resolution = nextHops.get(backend)
+    return {
+      identity: backendIdentity(service, backend),
+      address: backend.address,
+      port: backend.port ?? service.port,
+      // One that is out but has to serve as the last resort is not.
+      isDead: standing.isDead && !(standing.isLastResort && ownsSlots),
+      isDraining: standing.isDraining,
+      nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
+    }
+  }
 
-  const wantedOf = ({ service, owners, standings }: Running): WantedService => ({
+  const wantedOf = ({ service, owners, standings, slots, leaving }: Running): WantedService => ({
     service,
     owners,
-    backends: service.backends.map((backend, i) => {
-      const resolution = nextHops.get(backend)
-      return {
-        identity: backendIdentity(service, backend),
-        address: backend.address,
-        port: backend.port ?? service.port,
-        isDead: standings[i]!.isDead,
-        isDraining: backend.weight === 0,
-        nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
-      }
-    }),
+    backends: [
+      ...service.backends.map((backend, i) => wantedBackend(service, backend, standings[i]!, slots[i]! > 0)),
+      ...leaving.map(({ backend, standing }) => wantedBackend(service, backend, standing, false)),
+    ],
   })
 
   const tell = (before: Running | undefined, now: Running): void => {
@@ -151,62 +208,58 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   }
 
   const tellHealth = (key: string, now: Judgement, before: Judgement): void => {
-    for (const service of config.services)
-      for (const backend of service.backends) {
-        if (checkKey(service, backend) !== key || now.health === before.health) continue
-        const name = `${service.name}/${backend.name}`
-        if (now.health === 'up') log.info({ event: 'backend.up', backend: name }, 'up')
-        else log.warn({ event: 'backend.down', backend: name, reason: now.reason }, 'down')
-        publish({
-          kind: 'health',
-          service: service.name,
-          backend: backend.name,
-          health: now.health,
-          reason: now.reason,
-        })
-      }
+    if (now.health === before.health) return
+    for (const { service, backend } of allBackends(wanted)) {
+      if (backendKey(service, backend) !== key) continue
+      const name = `${service.name}/${backend.name}`
+      if (now.health === 'up') log.info({ event: 'backend.up', backend: name }, 'up')
+      else log.warn({ event: 'backend.down', backend: name, reason: now.reason }, 'down')
+      publish({
+        kind: 'health',
+        service: service.name,
+        backend: backend.name,
+        health: now.health,
+        reason: now.reason,
+      })
+    }
   }
 
-  /** Services that were never up to date: their backends answer one after the other, and none is to get all slots. */
-  const settling = new Map<string, { readonly until: number }>()
+  const settling = createSettling(clock, service => void changed([service]).catch(() => {}))
+  /** Services that an earlier process left in the tables. */
   const found = new Set(tables.identities())
 
   const isSettling = (service: Service): boolean => {
-    const identity = serviceIdentity(service)
-    if (running.has(identity) && !settling.has(identity)) return false
-    let one = settling.get(identity)
-    if (!one) {
-      one = { until: clock.now() + RESOLVE_WAIT_MS }
-      settling.set(identity, one)
-      clock.after(RESOLVE_WAIT_MS, () => void changed([identity]).catch(() => {}))
-    }
     const { health, backends } = service
-    const isUnjudged =
-      health !== null &&
-      !health.initiallyUp &&
-      backends.some(backend => !monitor.hasResult(checkKey(service, backend)))
-    const isUnresolved = backends.some(backend => backend.weight > 0 && 'reason' in nextHops.get(backend))
-    if (isUnjudged || (isUnresolved && clock.now() < one.until)) return true
-    settling.delete(identity)
-    return false
+    const isAsked = (backend: Backend): boolean =>
+      backend.weight > 0 && progress.order(backendKey(service, backend)) === undefined
+    const identity = serviceIdentity(service)
+    return settling.waits(identity, running.has(identity), () => ({
+      judgements:
+        health !== null &&
+        !health.initiallyUp &&
+        backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
+      nextHops: backends.some(backend => isAsked(backend) && 'reason' in nextHops.get(backend)),
+    }))
   }
 
-  const runningNow = async (service: Service): Promise<Running> => {
+  const runningNow = async (service: Service, leavers: readonly Backend[]): Promise<Running> => {
     const before = running.get(serviceIdentity(service))
-    const now = standings(service)
-    const takes = isSettling(service) ? now.map(() => false) : takers(now)
+    const standings = service.backends.map(backend => standingNow(service, backend))
+    const leaving = leavers.map(backend => ({ backend, standing: standingNow(service, backend) }))
+    const takes = isSettling(service) ? standings.map(() => false) : takers(standings)
     const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
-    if (isSameRing) return { ...before, standings: now }
+    if (isSameRing) return { ...before, standings, leaving }
     const owners = await rings.owners(service, takes)
     const slots = countSlots(owners, service.backends.length)
-    return { service, standings: now, takes, owners, slots, digest: null }
+    return { service, standings, takes, owners, slots, leaving, digest: null }
   }
 
   /** Brings services up to date: those configured are put, those that are not are removed. */
   const pass = async (identities: ReadonlySet<string>): Promise<void> => {
-    const current = config
-    await nextHops.follow(current.services.flatMap(({ backends }) => backends))
-    monitor.watch(checksOf(current))
+    const present = wanted
+    const current = present.config
+    await nextHops.follow(allBackends(present).map(({ backend }) => backend))
+    monitor.watch(checksOf(present))
     if (identities.has(INTERFACES)) {
       await attachments.sync(current, nextHops.links(), false)
       await tables.setInterfaces(attachments.entries())
@@ -218,19 +271,17 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     const next: Running[] = []
     for (const identity of identities) {
       const service = configured.get(identity)
-      if (service) next.push(await runningNow(service))
+      if (service) next.push(await runningNow(service, leavingOf(present, identity)))
     }
     tables.remove(gone)
     for (const identity of gone) {
       running.delete(identity)
-      settling.delete(identity)
+      settling.forget(identity)
       found.delete(identity)
       rings.forget(identity)
     }
     // What an earlier process left in the tables goes on as it is until there is something to say about it.
-    const isKept = ({ service }: Running): boolean =>
-      found.has(serviceIdentity(service)) && settling.has(serviceIdentity(service))
-    await tables.put(next.filter(one => !isKept(one)).map(wantedOf))
+    await tables.put(next.filter(({ service }) => !isKept(serviceIdentity(service))).map(wantedOf))
     for (const one of next) {
       tell(running.get(serviceIdentity(one.service)), one)
       running.set(serviceIdentity(one.service), one)
@@ -238,139 +289,299 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   }
 
   const changed = createPasses(pass)
-  const all = (): string[] => config.services.map(serviceIdentity)
+  const all = (): string[] => wanted.config.services.map(serviceIdentity)
 
   const find = (name: string): Running => {
     const one = [...running.values()].find(({ service }) => service.name === name)
     if (one) return one
     throw new BalancerError('ERR_NOT_FOUND', `there is no service "${name}"`, {
-      hint: `the services are ${config.services.map(service => service.name).join(', ') || 'none'}`,
+      hint: `the services are ${wanted.config.services.map(service => service.name).join(', ') || 'none'}`,
     })
   }
 
-  const rowOf = (one: Running, i: number, count: BackendCount): BackendRow => {
-    const { service } = one
-    const backend = service.backends[i]!
-    const total = addTraffic(count.tx, count.redirect)
+  /** How long a backend may take to drain or leave. */
+  const deadlineOf = ({ order }: Pick<Going, 'order'>, service: Service): number | null => {
+    if (order.state === 'leaving') return service.leaveDeadlineMs
+    return order.state === 'draining' ? order.deadlineMs : null
+  }
+
+  const rowOf = (
+    { service }: Running,
+    backend: Backend,
+    standing: Standing,
+    slots: number,
+    count: BackendCount,
+  ): BackendRow => {
+    const key = backendKey(service, backend)
+    const identity = serviceIdentity(service)
+    const order = progress.order(key)
     const resolution = nextHops.get(backend)
-    const { health, reason } = standingNow(service, backend)
-    const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
-    const link = nextHops.links().find(({ ifindex }) => ifindex === nextHop?.ifindex)
-    return {
-      service: service.name,
-      backend: backend.name,
-      address: backend.address,
-      port: backend.port ?? service.port,
-      weight: backend.weight,
-      state: 'enabled',
-      health,
-      slots: one.slots[i]!,
-      flows: null,
-      packets: String(total.packets),
-      bytes: String(total.bytes),
-      newFlows: String(count.syns),
-      nextHop: nextHop && { interface: link?.name ?? String(nextHop.ifindex), mac: macText(nextHop.mac) },
-      reason,
-    }
+    const ifindex = 'nextHop' in resolution ? resolution.nextHop.ifindex : 0
+    const deadlineMs = order === undefined ? null : deadlineOf({ order }, service)
+    return backendRow({
+      service,
+      backend,
+      standing,
+      state: order?.state ?? 'enabled',
+      slots,
+      count,
+      resolution,
+      interfaceName: nextHops.links().find(link => link.ifindex === ifindex)?.name ?? null,
+      flows: tables.flows(identity, backendIdentity(service, backend)),
+      tracking: tables.tracking(identity),
+      drain: drainView(order, progress.of(key), clock.now(), deadlineMs, new Date()),
+    })
   }
 
-  const digestOf = (one: Running): string => {
-    one.digest ??= ringDigest(claimsOf(one.service), one.owners)
-    return one.digest
-  }
-
-  const serviceRow = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
-    const { service } = one
-    const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount].reduce(
-      addCounts,
-      noCount,
-    )
-    const total = addTraffic(counted.tx, counted.redirect)
-    return {
-      service: service.name,
-      vip: service.vip,
-      port: service.port,
-      protocol: service.protocol,
-      forward: service.forward,
-      scheduler: service.scheduler,
-      ringSize: service.ringSize,
-      noBackend: service.noBackend,
-      digest: digestOf(one),
-      packets: String(total.packets),
-      bytes: String(total.bytes),
-      backends: service.backends.map((backend, i) =>
-        rowOf(one, i, counts?.backends.get(backendIdentity(service, backend)) ?? noCount),
+  const rowsOf = (one: Running, countOf: (identity: string) => BackendCount): BackendRow[] => {
+    const { service, leaving } = one
+    const count = (backend: Backend): BackendCount => countOf(backendIdentity(service, backend))
+    return [
+      ...service.backends.map((backend, i) =>
+        rowOf(one, backend, standingNow(service, backend), one.slots[i]!, count(backend)),
       ),
+      ...leaving.map(({ backend }) => rowOf(one, backend, standingNow(service, backend), 0, count(backend))),
+    ]
+  }
+
+  const serviceRowOf = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
+    const identity = serviceIdentity(one.service)
+    const backends = rowsOf(one, backend => counts?.backends.get(backend) ?? noCount)
+    one.digest ??= ringDigest(claimsOf(one.service), one.owners)
+    const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount]
+    return serviceRow(one.service, one.digest, counted, tables.tracking(identity), backends)
+  }
+
+  const save = async (): Promise<string | null> => (journal ? journal.save(wanted) : null)
+
+  /** Backends that an earlier process left in the tables, and that are out of the configuration now: they leave. */
+  const adopt = async (): Promise<void> => {
+    if (found.size === 0) return
+    const counts = await tables.counts()
+    const leaving = new Map(wanted.leaving)
+    const before = leaving.size
+    for (const service of wanted.config.services) {
+      const identity = serviceIdentity(service)
+      const listed = new Set(service.backends.map(backend => backendIdentity(service, backend)))
+      for (const backend of counts.get(identity)?.backends.keys() ?? []) {
+        const key = keyOf(identity, backend)
+        if (listed.has(backend) || leaving.has(key)) continue
+        leaving.set(key, { service: identity, backend: strayBackend(service, backend), sinceMs: clock.now() })
+      }
+    }
+    if (leaving.size === before) return
+    wanted = { ...wanted, leaving }
+    progress.follow(wanted)
+    void save()
+  }
+
+  const isKept = (identity: string): boolean => found.has(identity) && settling.has(identity)
+
+  const sightOf = ({ key, service: identity }: Going): Sight | null => {
+    const one = running.get(identity)
+    if (!one || isKept(identity)) return null
+    const { service, slots } = one
+    const i = service.backends.findIndex(backend => backendKey(service, backend) === key)
+    const unknown = { live: 0, isExact: false, sweepBeganMs: Number.NEGATIVE_INFINITY }
+    return {
+      nowMs: clock.now(),
+      ownsSlots: i >= 0 && slots[i]! > 0,
+      flows:
+        service.tracking === 'never'
+          ? null
+          : (tables.flows(identity, key.slice(identity.length + 1)) ?? unknown),
     }
   }
+
+  /** Backends that drain or leave have come to another end. */
+  const settleGoing = (ended: readonly Going[]): void => {
+    for (const { key, service: identity, order } of ended) {
+      const { service, leaving } = running.get(identity)!
+      const backend = [...service.backends, ...leaving.map(one => one.backend)].find(
+        one => backendKey(service, one) === key,
+      )
+      const { out } = progress.of(key)
+      if (!backend) continue
+      const reason =
+        out === 'flows-gone' ? 'its flows have gone' : out === 'deadline' ? 'its deadline has come' : null
+      const name = `${service.name}/${backend.name}`
+      if (out === null) log.warn({ event: 'backend.last-resort', backend: name }, 'nobody else is left')
+      else
+        log.info(
+          { event: `backend.${order.state === 'leaving' ? 'gone' : 'drained'}`, backend: name, reason },
+          'out',
+        )
+      const { state } = order
+      publish({
+        kind: 'admin',
+        service: service.name,
+        backend: backend.name,
+        state,
+        isOut: out !== null,
+        reason,
+      })
+    }
+    const gone = ended.filter(({ order }) => order.state === 'leaving').map(({ key }) => key)
+    if (gone.length > 0) {
+      wanted = withoutLeaving(wanted, gone)
+      progress.follow(wanted)
+      void save()
+    }
+    const services = [...new Set(ended.map(({ service }) => service))]
+    if (services.length > 0) void changed(services).catch(failed)
+  }
+
+  const failed = (error: unknown): void =>
+    log.error(
+      { event: 'update.failed', error: String(error) },
+      'the end of a drain could not be brought into effect',
+    )
+
+  const sample = async (): Promise<void> => {
+    const counts = await tables.counts()
+    const packets = new Map<string, number>()
+    for (const [service, { backends }] of counts)
+      for (const [identity, { tx, redirect }] of backends)
+        packets.set(keyOf(service, identity), Number(addTraffic(tx, redirect).packets))
+    minute.add(packets)
+  }
+  let sampledMs = Number.NEGATIVE_INFINITY
+
+  const trafficOf = (service: string, identity: string) => {
+    const flows = tables.flows(service, identity)
+    const size = running.get(service)?.owners.length
+    return {
+      packets: minute.packets(keyOf(service, identity)),
+      flows: flows !== null && tables.tracking(service).tracked === size ? flows.live : null,
+    }
+  }
+
+  const isReseeded = (after: Config): boolean => options.seedOf(after) !== options.seedOf(wanted.config)
 
   return {
-    config: () => config,
+    config: () => wanted.config,
+    wanted: () => wanted,
+    now: clock.now,
     update: async (change, by) => {
-      const before = config
+      const before = wanted
       const after = change(before)
-      const changes = diffConfigs(before, after)
-      config = after
-      const kept = new Set(before.services)
-      const touched = after.services.filter(service => !kept.has(service)).map(serviceIdentity)
-      await changed(
-        changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
-          ? [...all(), INTERFACES]
-          : touched,
-      )
+      const changes = [
+        ...diffConfigs(before.config, after.config),
+        ...diffOrders(after.config, before.orders, after.orders),
+      ]
+      wanted = after
+      progress.follow(after)
+      const kept = new Set(before.config.services)
+      const touched = after.config.services.filter(service => !kept.has(service)).map(serviceIdentity)
+      const isWide = changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
+      const saved = save()
+      await changed(isWide ? [...all(), INTERFACES] : [...touched, ...reordered(before, after)])
       log.debug({ event: 'config.changed', changes, by }, 'in effect')
       if (changes.length > 0) publish({ kind: 'change', changes, by })
-      return changes
+      return { changes, warning: await saved }
     },
+    withConfig: (present, config) =>
+      withConfig(present, config, clock.now(), key => {
+        const { state, isOut } = progress.admin(key)
+        return !isOut && state !== 'disabled'
+      }),
     refresh: async ({ links }) => {
       await changed(links ? [...all(), INTERFACES] : all())
     },
-    checkInterfaces: wanted => {
+    checkInterfaces: after => {
       const there = nextHops.links().map(({ name }) => name)
-      const missing = wanted.interfaces.find(
-        name => !there.includes(name) && !config.interfaces.includes(name),
+      const missing = after.interfaces.find(
+        name => !there.includes(name) && !wanted.config.interfaces.includes(name),
       )
       if (missing !== undefined)
         throw new BalancerError('ERR_NO_INTERFACE', `there is no interface ${missing}`, {
           hint: `there are: ${there.join(', ')}`,
         })
     },
-    prepare: () => changed(all()),
+    breaks: after => breakingServices({ running, wanted: after, isReseeded: isReseeded(after) }),
+    impact: async after => {
+      await sample()
+      preview ??= createRings(createRingBuilder())
+      return previewImpact({
+        running,
+        wanted: after,
+        isReseeded: isReseeded(after),
+        rings: preview,
+        takersOf: service => {
+          const known = new Set(
+            running
+              .get(serviceIdentity(service))
+              ?.service.backends.map(backend => backendKey(service, backend)),
+          )
+          // Orders do not outlive an apply; who is new counts as up.
+          return takers(
+            service.backends.map(backend => {
+              const key = backendKey(service, backend)
+              const standing = standingOf(service, backend, monitor.judgement(key), nextHops.get(backend))
+              return known.has(key) ? standing : { ...standing, takes: backend.weight > 0 }
+            }),
+          )
+        },
+        trafficOf,
+      })
+    },
+    prepare: async () => {
+      await adopt()
+      await changed(all())
+    },
     attach: async () => {
-      await attachments.sync(config, nextHops.links(), true)
+      await attachments.sync(wanted.config, nextHops.links(), true)
       await changed([...all(), INTERFACES])
+    },
+    tick: () => {
+      settleGoing(
+        progress.step(sightOf, going => {
+          const one = running.get(going.service)
+          return one ? deadlineOf(going, one.service) : null
+        }),
+      )
+      if (journal?.status().error) void save()
+      if (clock.now() - sampledMs < SAMPLE_MS) return
+      sampledMs = clock.now()
+      sample().catch((error: unknown) =>
+        log.debug({ event: 'sample.failed', error: String(error) }, 'no sample'),
+      )
     },
     healthChanged: async (key, now, before) => {
       tellHealth(key, now, before)
-      await changed(config.services.map(serviceIdentity).filter(identity => key.startsWith(`${identity} `)))
+      await changed(all().filter(identity => key.startsWith(`${identity} `)))
     },
-    isSettled: () => settling.size === 0,
+    isSettled: () => settling.isEmpty(),
     serviceRows: async () => {
       const counts = await tables.counts()
       return [...running.values()]
-        .map(one => serviceRow(one, counts.get(serviceIdentity(one.service))))
+        .map(one => serviceRowOf(one, counts.get(serviceIdentity(one.service))))
         .sort((a, b) => (a.service < b.service ? -1 : 1))
     },
     backendRow: (serviceName, name) => {
       const one = find(serviceName)
-      const { service } = one
+      const { service, leaving, slots } = one
       const i = service.backends.findIndex(backend => backend.name === name)
-      if (i < 0)
+      const backend = service.backends[i] ?? leaving.find(({ backend }) => backend.name === name)?.backend
+      if (!backend)
         throw new BalancerError('ERR_NOT_FOUND', `service "${serviceName}" has no backend "${name}"`, {
           hint: `its backends are ${service.backends.map(backend => backend.name).join(', ') || 'none'}`,
         })
-      return rowOf(
-        one,
-        i,
-        tables.count(serviceIdentity(service), backendIdentity(service, service.backends[i]!)),
-      )
+      const count = tables.count(serviceIdentity(service), backendIdentity(service, backend))
+      return rowOf(one, backend, standingNow(service, backend), i < 0 ? 0 : slots[i]!, count)
     },
     ringView: (name, viewOptions) => {
-      const { service, takes } = find(name)
-      const byIdentity = new Map(
-        service.backends.map((backend, i) => [backendIdentity(service, backend), takes[i]!]),
-      )
-      return viewRing(service, backend => !byIdentity.get(backendIdentity(service, backend)), viewOptions)
+      const { service } = find(name)
+      const supposed = (isDown: (backend: Backend) => boolean) =>
+        takers(
+          service.backends.map(backend => {
+            const standing = standingNow(service, backend)
+            return isDown(backend)
+              ? { ...standing, takes: false, isLastResort: false, lacksNextHop: false }
+              : standing
+          }),
+        )
+      return viewRing(service, supposed, viewOptions)
     },
   }
 }

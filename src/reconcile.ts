@@ -1,6 +1,16 @@
 /** What differs between two configurations, in words. Pure. */
 import type { Change } from './control/protocol.js'
-import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+import {
+  type AdminState,
+  type Backend,
+  backendIdentity,
+  type Config,
+  type Service,
+  serviceIdentity,
+} from './model.js'
+
+/** What was ordered of backends, by backendKey; of those that are not named nothing was. */
+export type Orders = ReadonlyMap<string, { readonly state: AdminState }>
 
 const show = (value: unknown): string =>
   value === null ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value)
@@ -37,8 +47,12 @@ const byKey = <T>(items: readonly T[], key: (item: T) => string): Map<string, T>
   new Map(items.map(item => [key(item), item]))
 
 const backendChanges = (before: Service, after: Service): Change[] => {
-  const present = byKey(before.backends, backend => backendIdentity(before, backend))
-  const wanted = byKey(after.backends, backend => backendIdentity(after, backend))
+  // Most changes touch one backend of many: the very same objects need no look.
+  const [were, are] = [new Set(before.backends), new Set(after.backends)]
+  const without = (backends: readonly Backend[], same: ReadonlySet<Backend>): Backend[] =>
+    backends.filter(backend => !same.has(backend))
+  const present = byKey(without(before.backends, are), backend => backendIdentity(before, backend))
+  const wanted = byKey(without(after.backends, were), backend => backendIdentity(after, backend))
   const named = (backend: Backend): string => `${after.name}/${backend.name}`
   const changes: Change[] = []
   for (const [identity, backend] of present)
@@ -51,7 +65,6 @@ const backendChanges = (before: Service, after: Service): Change[] => {
       })
   for (const [identity, backend] of wanted) {
     const was = present.get(identity)
-    if (was === backend) continue
     if (!was) {
       changes.push({
         action: 'add',
@@ -102,4 +115,17 @@ export const diffConfigs = (before: Config, after: Config): Change[] => {
     if (detail) changes.push({ action: 'change', kind: 'setting', name: key, detail })
   }
   return [...changes, ...serviceChanges(before, after)]
+}
+
+/** Backends of a configuration whose admin state differs. */
+export const diffOrders = (config: Config, before: Orders, after: Orders): Change[] => {
+  if (before.size + after.size === 0) return []
+  return config.services.flatMap(service =>
+    service.backends.flatMap((backend): Change[] => {
+      const key = `${serviceIdentity(service)} ${backendIdentity(service, backend)}`
+      const [was, is] = [before.get(key)?.state ?? 'enabled', after.get(key)?.state ?? 'enabled']
+      const name = `${service.name}/${backend.name}`
+      return was === is ? [] : [{ action: 'change', kind: 'backend', name, detail: `state ${was} -> ${is}` }]
+    }),
+  )
 }

@@ -12,12 +12,12 @@ export interface RingViewOptions {
 }
 
 /**
- * @param isDown whether a backend takes no slots at the moment; one of weight 0 need not be looked at
+ * @param takersWithout whether each backend may own slots, when those that it accepts are supposed to be down
  * @throws BalancerError `ERR_NOT_FOUND` when `down` names no backend of the service
  */
 export const viewRing = (
   service: Service,
-  isDown: (backend: Backend) => boolean,
+  takersWithout: (isDown: (backend: Backend) => boolean) => readonly boolean[],
   { slots = false, down = [] }: RingViewOptions = {},
 ): RingView => {
   const names = new Set(service.backends.map(({ name }) => name))
@@ -28,14 +28,16 @@ export const viewRing = (
     })
 
   const supposedDown = new Set(down)
-  const claims = service.backends.map(backend => ({
-    ...claimOf(service, backend),
-    name: backend.name,
-    isDown: supposedDown.has(backend.name) || isDown(backend),
-  }))
-  const owners = refillRing(buildRing(claims, service.ringSize), claim => claim.isDown)
+  const takes = takersWithout(({ name }) => supposedDown.has(name))
+  // Who has weight 0 has a place in the full ring, which it takes as the last resort.
+  const claims = service.backends.map(backend => {
+    const { identity, ringWeight } = claimOf(service, backend)
+    return { identity, weight: ringWeight, name: backend.name }
+  })
+  const isDown = (_: unknown, index: number): boolean => !takes[index]
+  const owners = refillRing(buildRing(claims, service.ringSize), isDown)
   const counts = countSlots(owners, claims.length)
-  const expected = expectedShares(claims, claim => claim.isDown)
+  const expected = expectedShares(claims, isDown)
   const view = {
     service: service.name,
     size: service.ringSize,
@@ -51,13 +53,18 @@ export const viewRing = (
 }
 
 /**
- * The ring of a configured service with every enabled backend up.
+ * The ring of a configured service with every enabled backend up; those of weight 0 are not.
  *
  * @throws BalancerError `ERR_NOT_FOUND` when the service, or a backend in `down`, is not configured
  */
 export const ringView = (config: Config, serviceName: string, options: RingViewOptions = {}): RingView => {
   const service = config.services.find(({ name }) => name === serviceName)
-  if (service !== undefined) return viewRing(service, () => false, options)
+  if (service !== undefined)
+    return viewRing(
+      service,
+      isDown => service.backends.map(backend => backend.weight > 0 && !isDown(backend)),
+      options,
+    )
   throw new BalancerError('ERR_NOT_FOUND', `there is no service "${serviceName}"`, {
     hint: `the services are ${config.services.map(({ name }) => name).join(', ') || 'none'}`,
   })

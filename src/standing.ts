@@ -1,4 +1,5 @@
 /** Whether a backend may get packets, and why not. Pure. */
+import { type Admin, enabled } from './admin.js'
 import type { Judgement } from './health/judge.js'
 import type { Backend, HealthState, Service } from './model.js'
 import type { Resolution } from './next-hop.js'
@@ -8,8 +9,12 @@ export interface Standing {
   readonly takes: boolean
   /** All that it lacks is its next hop. */
   readonly lacksNextHop: boolean
-  /** It cannot be reached: its old flows have no use for it either. */
+  /** It is drained, but could take flows when nobody else can. */
+  readonly isLastResort: boolean
+  /** Its old flows have no use for it either: it cannot be reached, or is out. */
   readonly isDead: boolean
+  /** Its old flows stay, no new one comes. */
+  readonly isDraining: boolean
   readonly health: HealthState
   readonly reason: string | null
 }
@@ -20,34 +25,48 @@ export const isHealthy = (service: Pick<Service, 'health'>, judgement: Judgement
   judgement.health === 'up' ||
   (judgement.health === 'unknown' && service.health.initiallyUp)
 
+const asked = ({ state, isOut }: Admin, weight: number): string | null => {
+  if (state === 'draining') return isOut ? 'drained' : 'draining'
+  if (state === 'leaving') return 'leaving'
+  return weight === 0 ? 'weight 0' : null
+}
+
 export const standingOf = (
-  service: Pick<Service, 'health'>,
+  service: Pick<Service, 'health' | 'lastResort'>,
   backend: Pick<Backend, 'weight'>,
   judgement: Judgement,
   resolution: Resolution,
+  admin: Admin = enabled,
 ): Standing => {
   const health = service.health === null ? 'up' : judgement.health
   const unresolved = 'reason' in resolution ? resolution.reason : null
-  const out = (reason: string, isDead: boolean): Standing => ({
+  const drained = asked(admin, backend.weight)
+  const out = (reason: string, isDead: boolean, isLastResort = false): Standing => ({
     takes: false,
     lacksNextHop: false,
+    isLastResort,
     isDead,
+    isDraining: drained !== null,
     health,
     reason,
   })
 
+  if (admin.state === 'disabled') return out('disabled', true)
   if (!isHealthy(service, judgement)) return out(judgement.reason ?? 'not checked yet', true)
-  if (backend.weight === 0) return out('weight 0', unresolved !== null)
-  if (unresolved !== null)
-    return { takes: false, lacksNextHop: true, isDead: true, health, reason: unresolved }
-  return { takes: true, lacksNextHop: false, isDead: false, health, reason: judgement.reason }
+  if (drained !== null && unresolved !== null) return out(unresolved, true)
+  if (drained !== null)
+    return out(drained, admin.isOut, admin.state !== 'leaving' && service.lastResort === 'drained')
+  if (unresolved !== null) return { ...out(unresolved, true), lacksNextHop: true }
+  return { ...out('', false), takes: true, reason: judgement.reason }
 }
 
 /**
- * Who owns slots. A backend without a next hop owns none, unless nobody else is left: its packets then end in
- * DROP_NO_NEXT_HOP, which says what is wrong.
+ * Who owns slots: those that may. Where nobody may, the drained ones that can; else those that only lack their next hop:
+ * their packets then end in DROP_NO_NEXT_HOP, which says what is wrong.
  */
-export const takers = (standings: readonly Standing[]): boolean[] =>
-  standings.some(({ takes }) => takes)
-    ? standings.map(({ takes }) => takes)
-    : standings.map(({ lacksNextHop }) => lacksNextHop)
+export const takers = (standings: readonly Standing[]): boolean[] => {
+  const may = (['takes', 'isLastResort', 'lacksNextHop'] as const).find(quality =>
+    standings.some(standing => standing[quality]),
+  )
+  return standings.map(standing => may !== undefined && standing[may])
+}

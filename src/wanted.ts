@@ -1,5 +1,6 @@
 /** What is wanted of the balancer: the configuration, and what was asked beyond it at run time. Pure values. */
 import type { Order } from './admin.js'
+import { defaultBackendName } from './config/rules.js'
 import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
 
 /** A backend that is out of the configuration, and stays until its flows have gone. */
@@ -96,3 +97,11 @@ export const withoutLeaving = (wanted: Wanted, keys: Iterable<string>): Wanted =
 /** Those of one service. */
 export const leavingOf = (wanted: Wanted, service: string): Backend[] =>
   [...wanted.leaving.values()].flatMap(one => (one.service === service ? [one.backend] : []))
+
+/** A backend of which only the address is known; its next hop is looked up. */
+export const strayBackend = (service: Pick<Service, 'port'>, identity: string): Backend => {
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|(.+)):(\d+)$/.exec(identity) ?? []
+  const address = bracketed ?? plain ?? identity
+  const own = Number(port) === service.port ? null : Number(port)
+  return { name: defaultBackendName(address, own), address, port: own, weight: 1, mac: null }
+}

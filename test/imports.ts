@@ -23,7 +23,9 @@ const mayImport: Readonly<Record<string, readonly RegExp[]>> = {
   'src/address.ts': [],
   'src/ring.ts': [/^src\/(errors|ring\/.*)\.ts$/],
   'src/reconcile.ts': [/^src\/(model|control\/protocol)\.ts$/],
-  'src/standing.ts': [/^src\/(model|next-hop|health\/judge)\.ts$/],
+  'src/admin.ts': [/^src\/model\.ts$/],
+  'src/standing.ts': [/^src\/(admin|model|next-hop|health\/judge)\.ts$/],
+  'src/impact.ts': [/^src\/(model|control\/protocol)\.ts$/],
   'src/health/judge.ts': [/^src\/(model|health\/probe)\.ts$/],
   'src/native.ts': [/^src\/errors\.ts$/, /^native\/index\.ts$/],
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Admin } from '../src/admin.js'
 import type { Judgement } from '../src/health/judge.js'
 import type { HealthCheck } from '../src/model.js'
 import type { Resolution } from '../src/next-hop.js'
@@ -14,8 +15,9 @@ const judgement = (health: Judgement['health'], reason: string | null = null): J
   against: 0,
   reason,
 })
-const checked = (initiallyUp = false) => ({ health: { initiallyUp } as HealthCheck })
-const unchecked = { health: null }
+const lastResort = 'drained' as const
+const checked = (initiallyUp = false) => ({ health: { initiallyUp } as HealthCheck, lastResort })
+const unchecked = { health: null, lastResort }
 
 t.test('without a check a backend counts as up', async t => {
   t.match(standingOf(unchecked, { weight: 1 }, judgement('unknown'), resolved), {
@@ -60,4 +62,45 @@ t.test('one without a next hop takes slots only when nobody else is left', async
   t.same(takers([good, lost, down]), [true, false, false])
   t.same(takers([lost, down]), [true, false])
   t.same(takers([down]), [false])
+})
+
+const enabledOne = standingOf(unchecked, { weight: 1 }, judgement('up'), resolved)
+const downOne = standingOf(checked(), { weight: 1 }, judgement('down', 'refused'), resolved)
+const draining = { state: 'draining', isOut: false } as const
+const drained = { state: 'draining', isOut: true } as const
+
+t.test('what drains takes nothing new, and is dead only when it is out', async t => {
+  const standing = (admin: Admin, weight = 1) =>
+    standingOf(unchecked, { weight }, judgement('up'), resolved, admin)
+  t.match(standing(draining), { takes: false, isDraining: true, isDead: false, reason: 'draining' })
+  t.match(standing(drained), { takes: false, isDraining: true, isDead: true, reason: 'drained' })
+  t.match(standing({ state: 'leaving', isOut: false }), { takes: false, isDraining: true, isDead: false })
+  t.match(standing({ state: 'enabled', isOut: false }, 0), { isDraining: true, isDead: false })
+  t.match(standing({ state: 'disabled', isOut: false }), { takes: false, isDead: true, reason: 'disabled' })
+})
+
+t.test('what drains and cannot be reached is dead, for the reason that it has', async t => {
+  const down = standingOf(checked(), { weight: 1 }, judgement('down', 'refused'), resolved, draining)
+  t.match(down, { isDead: true, isLastResort: false, reason: 'refused' })
+  const lost = standingOf(unchecked, { weight: 1 }, judgement('up'), unresolved, draining)
+  t.match(lost, { isDead: true, isLastResort: false, lacksNextHop: false, reason: /answer/ })
+})
+
+t.test('a drained backend is the last resort, if the service says so', async t => {
+  const on = (service: typeof unchecked | { health: null; lastResort: 'none' }, admin: Admin, weight = 1) =>
+    standingOf(service, { weight }, judgement('up'), resolved, admin)
+  const none = { health: null, lastResort: 'none' } as const
+  t.same(takers([downOne, on(unchecked, draining)]), [false, true])
+  t.same(takers([downOne, on(unchecked, drained)]), [false, true])
+  t.same(takers([downOne, on(unchecked, { state: 'enabled', isOut: false }, 0)]), [false, true])
+  t.same(takers([enabledOne, on(unchecked, draining)]), [true, false])
+  t.same(takers([downOne, on(none, draining)]), [false, false])
+  t.same(takers([downOne, on(unchecked, { state: 'leaving', isOut: false })]), [false, false])
+  t.same(takers([downOne, on(unchecked, { state: 'disabled', isOut: false })]), [false, false])
+})
+
+t.test('the last resort is asked before one without a next hop', async t => {
+  const lost = standingOf(unchecked, { weight: 1 }, judgement('up'), unresolved)
+  const drains = standingOf(unchecked, { weight: 1 }, judgement('up'), resolved, draining)
+  t.same(takers([lost, drains]), [false, true])
 })

@@ -1,8 +1,9 @@
 import { Argument, type Command, InvalidArgumentError } from 'commander'
-import type { BackendRow } from '../control/protocol.js'
-import { address, backendName, mac, macOrNone, port, weight } from './arguments.js'
+import type { BackendRow, ChangedRow } from '../control/protocol.js'
+import { address, backendName, durationMs, mac, macOrNone, port, weight } from './arguments.js'
 import type { Context } from './context.js'
 import { backends } from './rows.js'
+import { waitUntilOut } from './wait-until-out.js'
 
 type Name = ReturnType<typeof backendName>
 
@@ -18,10 +19,24 @@ interface SetOptions {
   readonly mac?: string | null
 }
 
-export const addBackend = (program: Command, { withClient, print, paint }: Context): void => {
+interface DrainOptions {
+  readonly deadline?: number
+  readonly wait?: number | true
+}
+
+export const addBackend = (program: Command, context: Context): void => {
+  const { withClient, print, paint } = context
   const noun = program.command('backend').alias('be').description('the real servers behind the services')
   const name = () => new Argument('<service/backend>', 'such as web/b2').argParser(backendName)
+  const warn = ({ warning }: { readonly warning?: string }): void => {
+    if (warning !== undefined)
+      context.io.stderr.write(`warning: a restart would lose this change: ${warning}\n`)
+  }
   const printRow = (row: BackendRow): void => print(row, row => backends([row], paint))
+  const printChanged = (row: ChangedRow): void => {
+    warn(row)
+    printRow(row)
+  }
 
   noun
     .command('list [service]')
@@ -45,7 +60,7 @@ export const addBackend = (program: Command, { withClient, print, paint }: Conte
     .option('--weight <weight>', '0 to 1000, default 1; 0 takes no flows', weight)
     .option('--mac <mac>', 'a static next hop', mac)
     .action(async ({ service, backend }: Name, options: AddOptions) => {
-      printRow(await withClient(client => client.backend.add(service, backend, options)))
+      printChanged(await withClient(client => client.backend.add(service, backend, options)))
     })
   noun
     .command('set')
@@ -56,14 +71,48 @@ export const addBackend = (program: Command, { withClient, print, paint }: Conte
     .action(async ({ service, backend }: Name, options: SetOptions) => {
       if (Object.keys(options).length === 0)
         throw new InvalidArgumentError('nothing to set: give --weight or --mac')
-      printRow(await withClient(client => client.backend.set(service, backend, options)))
+      printChanged(await withClient(client => client.backend.set(service, backend, options)))
     })
   noun
     .command('remove')
-    .description('take a backend out of a service')
+    .description('take a backend out of a service; its connections stay until they end')
     .addArgument(name())
-    .action(async ({ service, backend }: Name) => {
-      const removed = await withClient(client => client.backend.remove(service, backend))
-      print(removed, ({ service, backend }) => `removed ${service}/${backend}\n`)
+    .option('--now', 'cut its connections')
+    .action(async ({ service, backend }: Name, options: { readonly now?: boolean }) => {
+      const removed = await withClient(client => client.backend.remove(service, backend, options))
+      warn(removed)
+      print(removed, ({ service, backend, isLeaving }) =>
+        isLeaving
+          ? `removed ${service}/${backend}: it is leaving, and goes when its connections have ended\n`
+          : `removed ${service}/${backend}\n`,
+      )
     })
+  noun
+    .command('drain')
+    .description('give a backend no new connections; the old ones stay')
+    .addArgument(name())
+    .option('--deadline <duration>', 'out after this time in any case, such as 10m', durationMs)
+    .option('--wait [duration]', 'return when it is out (exit 8 when that takes longer)', durationMs)
+    .action(async ({ service, backend }: Name, { deadline, wait }: DrainOptions) => {
+      const options = deadline === undefined ? {} : { deadline: deadline / 1000 }
+      const row = await withClient(client => client.backend.drain(service, backend, options))
+      warn(row)
+      printRow(
+        wait === undefined
+          ? row
+          : await waitUntilOut(context, service, backend, wait === true ? Number.POSITIVE_INFINITY : wait),
+      )
+    })
+  for (const [verb, description] of [
+    ['undrain', 'end a drain: the backend takes new connections again'],
+    ['disable', 'take a backend out at once, with its connections'],
+    ['enable', 'take back a drain or a disable'],
+  ] as const)
+    noun
+      .command(verb)
+      .description(description)
+      .addArgument(name())
+      .action(async ({ service, backend }: Name) => {
+        printChanged(await withClient(client => client.backend[verb](service, backend)))
+      })
 }

@@ -1,6 +1,6 @@
 /** check, diff, apply: the configuration file and what runs. */
 import type { Command } from 'commander'
-import type { Change, Results } from '../control/protocol.js'
+import type { Change, DiffResult, Impact, Results } from '../control/protocol.js'
 import { BalancerError } from '../errors.js'
 import type { Context } from './context.js'
 
@@ -23,8 +23,43 @@ const warn = ({ io }: Context, warnings: readonly string[]): void => {
   for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
 }
 
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
+
+const impactInWords = ({
+  service,
+  slotsMoved,
+  slots,
+  packetShare,
+  flows,
+  breaks,
+  reason,
+}: Impact): string => {
+  const moved = `${slotsMoved} of ${slots} slots would move (${percent(slotsMoved / slots)})`
+  const packets =
+    packetShare === null
+      ? 'no packets in the last minute'
+      : `${percent(packetShare)} of the last minute's packets`
+  const why = reason === null ? '' : `${breaks ? '; BREAKS connections' : ''}: ${reason}`
+  return `${service}: ${moved}, ${packets}, live flows: ${flows}${why}\n`
+}
+
+/** What apply would do; what it would throw away; what that does to the flows. */
+const diffInWords = ({ changes, drift, impact, breaks }: DiffResult): string => {
+  const lost = drift.filter(({ isThrownAway }) => isThrownAway)
+  const kept = drift.filter(({ isThrownAway }) => !isThrownAway)
+  return [
+    lost.length + kept.length > 0 && changes.length > 0 ? 'apply would change:\n' : '',
+    inWords(changes, 'nothing would change'),
+    lost.length > 0 ? `changed at run time, thrown away by apply:\n${inWords(lost, '')}` : '',
+    kept.length > 0 ? `changed at run time, and in the file as well:\n${inWords(kept, '')}` : '',
+    ...impact.map(impactInWords),
+    breaks ? 'connections that are not tracked cannot be kept: apply wants --force\n' : '',
+  ].join('')
+}
+
 interface ConfigOptions {
   readonly config?: string
+  readonly force?: boolean
   readonly dryRun?: boolean
 }
 
@@ -62,16 +97,19 @@ const check = async (context: Context, { config: file }: ConfigOptions): Promise
 
 const diff = async (context: Context, { config: file }: ConfigOptions): Promise<void> => {
   const result = await withConfig(context, file, (client, text) => client.diff(text))
-  context.print(result, ({ changes, warnings }) => {
-    warn(context, warnings)
-    return inWords(changes, 'nothing would change')
+  context.print(result, result => {
+    warn(context, result.warnings)
+    return diffInWords(result)
   })
   if (result.changes.length > 0) context.setExitCode(EXIT_DIFFERENT)
 }
 
 const apply = async (context: Context, options: ConfigOptions): Promise<void> => {
   if (options.dryRun) return diff(context, options)
-  const result = await withConfig(context, options.config, (client, text) => client.apply(text))
+  const { config, force } = options
+  const result = await withConfig(context, config, (client, text) =>
+    client.apply(text, force ? { force } : {}),
+  )
   context.print(result, ({ changes, warnings }) => {
     warn(context, warnings)
     return inWords(changes, 'nothing changed')
@@ -92,8 +130,9 @@ export const addConfig = (program: Command, context: Context): void => {
     .action((options: ConfigOptions) => diff(context, options))
   program
     .command('apply')
-    .description('make a configuration file the running one')
+    .description('make a configuration file the running one, whatever was changed at run time')
     .option(...file)
     .option('--dry-run', 'as diff')
+    .option('--force', 'also where that breaks connections that cannot be kept')
     .action((options: ConfigOptions) => apply(context, options))
 }

@@ -15,6 +15,10 @@ const inWords = (event: Event): string => {
     }
     case 'interface':
       return `${event.name} ${event.mode === null ? 'is not attached' : `is attached, ${event.mode}`}${because(event.reason)}`
+    case 'admin': {
+      const state = event.isOut ? (event.state === 'leaving' ? 'gone' : 'drained') : event.state
+      return `${event.service}/${event.backend} is ${state}${because(event.reason)}`
+    }
     case 'change': {
       const changes = event.changes.map(({ action, kind, name, detail }) =>
         `${action} ${kind} ${name} ${detail}`.trimEnd(),

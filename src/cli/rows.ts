@@ -20,6 +20,7 @@ const backendHeadings = [
   'HEALTH',
   'SLOTS',
   'SHARE',
+  'FLOWS',
   'PACKETS',
   'NEXT HOP',
 ]
@@ -33,14 +34,26 @@ const nextHop = ({ nextHop, reason }: BackendRow): Cell => {
 const share = (slots: number, ringSize: number | undefined): string =>
   ringSize ? `${((100 * slots) / ringSize).toFixed(1)}%` : '-'
 
+/** "draining, out in 532s at the latest": what was ordered, and how far it is. */
+const state = ({ state, drain }: BackendRow): string => {
+  if (drain === null) return state
+  if (drain.isOut) return state === 'draining' ? 'drained' : state
+  return drain.remaining === null ? state : `${state} ${drain.remaining}s`
+}
+
+/** Live tracked flows; with a + where there may be more. */
+const flows = ({ flows, flowsAtLeast }: BackendRow): string =>
+  flows === null ? '-' : `${flows}${flowsAtLeast ? '+' : ''}`
+
 const cells = (row: BackendRow, name: string, ringSize: number | undefined): readonly Cell[] => [
   name,
   endpoint(row.address, row.port).replace(/:0$/, ':*'),
   row.weight,
-  { text: row.state, colour: row.state === 'enabled' ? null : 'yellow' },
+  { text: state(row), colour: row.state === 'enabled' ? null : 'yellow' },
   { text: row.health, colour: healthColours[row.health] ?? null },
   row.slots,
   share(row.slots, ringSize),
+  flows(row),
   row.packets,
   nextHop(row),
 ]
@@ -48,29 +61,42 @@ const cells = (row: BackendRow, name: string, ringSize: number | undefined): rea
 /** The backends of one service, by name. */
 export const backendsOf = (service: ServiceRow, paint: Paint, indent = 0): string => {
   const rows = service.backends.map(row => cells(row, row.backend, service.ringSize))
-  return rows.length === 0
-    ? `${' '.repeat(indent)}no backends\n`
-    : table(backendHeadings, rows, paint, indent)
+  if (rows.length === 0) return `${' '.repeat(indent)}no backends\n`
+  return columns(rows, service.backends.some(hasFlows) ? [] : ['FLOWS'], paint, indent)
+}
+
+const hasFlows = ({ flows }: BackendRow): boolean => flows !== null
+
+const columns = (
+  rows: readonly (readonly Cell[])[],
+  without: readonly string[],
+  paint: Paint,
+  indent = 0,
+): string => {
+  const isShown = (_: unknown, i: number): boolean => !without.includes(backendHeadings[i]!)
+  return table(
+    backendHeadings.filter(isShown),
+    rows.map(row => row.filter(isShown)),
+    paint,
+    indent,
+  )
 }
 
 /** Backends of any services, by "service/backend". The share of a ring is known where all of its slots' owners are listed. */
 export const backends = (rows: readonly BackendRow[], paint: Paint): string => {
-  const headings = backendHeadings.filter(heading => heading !== 'SHARE')
-  const lines = rows.map(row =>
-    cells(row, `${row.service}/${row.backend}`, undefined).filter((_, i) => i !== SHARE),
-  )
-  return lines.length === 0 ? 'no backends\n' : table(headings, lines, paint)
+  if (rows.length === 0) return 'no backends\n'
+  const lines = rows.map(row => cells(row, `${row.service}/${row.backend}`, undefined))
+  return columns(lines, rows.some(hasFlows) ? ['SHARE'] : ['SHARE', 'FLOWS'], paint)
 }
-
-const SHARE = backendHeadings.indexOf('SHARE')
 
 export const services = (rows: readonly ServiceRow[], paint: Paint): string => {
   const headings = ['SERVICE', 'VIP', 'FORWARD', 'SCHEDULER', 'RING', 'DIGEST', 'UP', 'PACKETS', 'BYTES']
   const lines = rows.map(row => {
-    const up = row.backends.filter(({ health }) => health === 'up').length
-    const isWhole = up === row.backends.length
+    const staying = row.backends.filter(({ state }) => state !== 'leaving')
+    const up = staying.filter(({ health }) => health === 'up').length
+    const isWhole = up === staying.length
     const upCell: Cell = {
-      text: `${up}/${row.backends.length}`,
+      text: `${up}/${staying.length}`,
       colour: up === 0 ? 'red' : isWhole ? 'green' : 'yellow',
     }
     const { service, forward, scheduler, ringSize, digest, packets, bytes } = row
@@ -88,6 +114,7 @@ export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
     `${row.ringSize} slots`,
     `no backend: ${row.noBackend}`,
     `digest ${row.digest}`,
+    ...(row.trackedSlots === 0 ? [] : [`${row.trackedSlots} slots tracked`]),
   ]
   return `${paint(row.service, 'bold')}  ${facts.join('  ')}\n${backendsOf(row, paint, 2)}`
 }

@@ -13,6 +13,15 @@ const RETRY_MS = 100
 const interfaceInWords = ({ name, mode, reason }: Status['interfaces'][number]): string =>
   `${name} ${mode ?? 'not attached'}${reason === null ? '' : ` (${reason})`}`
 
+const journalInWords = ({ journal }: Status, paint: Context['paint']): readonly string[] => {
+  if (journal === null) return []
+  const { entries, error } = journal
+  return [
+    ...(entries === 0 ? [] : [`journal     ${entries} changed at run time: linimo diff shows them`]),
+    ...(error === null ? [] : [paint(`            a restart would lose changes: ${error}`, 'red')]),
+  ]
+}
+
 const inWords = (status: Status, { paint }: Context): string => {
   const { config } = status
   const lines = [
@@ -24,6 +33,10 @@ const inWords = (status: Status, { paint }: Context): string => {
       : [paint(`            the file is not what runs: ${config.error}`, 'red')]),
     `interfaces  ${status.interfaces.map(interfaceInWords).join(', ') || 'none'}`,
     `program     ${status.program.tag}`,
+    ...(status.flowCache === null
+      ? []
+      : [`flow cache  ${status.flowCache.live} live of ${status.flowCache.entries} entries`]),
+    ...journalInWords(status, paint),
     '',
   ]
   const services = status.services.map(service => `${serviceWithBackends(service, paint)}\n`)

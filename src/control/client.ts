@@ -71,8 +71,34 @@ export interface Client {
       backend: string,
       change: Omit<Params<'backend.set'>, 'service' | 'backend'>,
     ): Promise<Results['backend.set']>
-    /** @throws BalancerError `ERR_NOT_FOUND` */
-    remove(service: string, backend: string): Promise<Results['backend.remove']>
+    /**
+     * Takes a backend out of a service: its flows stay until they end, or the service's leave deadline has come.
+     *
+     * @param options now: they are cut at once
+     * @throws BalancerError `ERR_NOT_FOUND`
+     */
+    remove(
+      service: string,
+      backend: string,
+      options?: Omit<Params<'backend.remove'>, 'service' | 'backend'>,
+    ): Promise<Results['backend.remove']>
+    /**
+     * Gives it no new flow; it is out when its flows have gone.
+     *
+     * @param options deadline: seconds after which it is out in any case
+     * @throws BalancerError `ERR_NOT_FOUND`; `ERR_CONFLICT` for one that is leaving
+     */
+    drain(
+      service: string,
+      backend: string,
+      options?: Omit<Params<'backend.drain'>, 'service' | 'backend'>,
+    ): Promise<Results['backend.drain']>
+    /** Ends a drain: it takes new flows again. @throws BalancerError `ERR_NOT_FOUND`; `ERR_CONFLICT` for one that is disabled */
+    undrain(service: string, backend: string): Promise<Results['backend.undrain']>
+    /** Takes it out at once, with its flows. @throws BalancerError `ERR_NOT_FOUND` */
+    disable(service: string, backend: string): Promise<Results['backend.disable']>
+    /** Takes back whatever was ordered: it takes new flows. @throws BalancerError `ERR_NOT_FOUND` */
+    enable(service: string, backend: string): Promise<Results['backend.enable']>
   }
   readonly ring: {
     /** @param options slots: with the owner of each; down: backends supposed to be down */
@@ -87,8 +113,14 @@ export interface Client {
   check(config?: string): Promise<Results['check']>
   /** What `apply` would change. Parameters and errors as for `check`. */
   diff(config?: string): Promise<Results['diff']>
-  /** Makes a configuration the running one; returns what that changed. Parameters and errors as for `check`. */
-  apply(config?: string): Promise<Results['apply']>
+  /**
+   * Makes a configuration the running one, whatever was changed over the socket; returns what that changed. Parameters
+   * and errors as for `check`.
+   *
+   * @param options force: also where that breaks connections which cannot be kept
+   * @throws BalancerError `ERR_CONFLICT` when it does, without `force`
+   */
+  apply(config?: string, options?: { readonly force?: boolean }): Promise<Results['apply']>
   /**
    * Calls back with every event from now on, until the function returned is called.
    * A client that does not keep up is disconnected.
@@ -129,12 +161,16 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
       show: (service, backend) => call('backend.show', { service, backend }),
       add: (service, backend, options) => call('backend.add', { service, backend, ...options }),
       set: (service, backend, change) => call('backend.set', { service, backend, ...change }),
-      remove: (service, backend) => call('backend.remove', { service, backend }),
+      remove: (service, backend, options) => call('backend.remove', { service, backend, ...options }),
+      drain: (service, backend, options) => call('backend.drain', { service, backend, ...options }),
+      undrain: (service, backend) => call('backend.undrain', { service, backend }),
+      disable: (service, backend) => call('backend.disable', { service, backend }),
+      enable: (service, backend) => call('backend.enable', { service, backend }),
     },
     ring: { show: (service, options) => call('ring.show', { service, ...options }) },
     check: config => call('check', text(config)),
     diff: config => call('diff', text(config)),
-    apply: config => call('apply', text(config)),
+    apply: (config, options) => call('apply', { ...text(config), ...options }),
     async subscribe(onEvent) {
       channel.listeners.add(onEvent)
       subscribed ??= call('subscribe')

@@ -13,7 +13,15 @@ const ANSWERS_HELD_BYTES = 1024 * 1024
 const EVENTS_HELD_BYTES = 4 * 1024 * 1024
 /** How much may be under way at once. An answer may take megabytes, except a change's; changes are many and wait for each other. */
 const WORK_AT_ONCE = 512
-const changes: ReadonlySet<Method> = new Set<Method>(['backend.add', 'backend.set', 'backend.remove'])
+const changes: ReadonlySet<Method> = new Set<Method>([
+  'backend.add',
+  'backend.set',
+  'backend.remove',
+  'backend.drain',
+  'backend.undrain',
+  'backend.disable',
+  'backend.enable',
+])
 const workOf = (method: Method): number => (changes.has(method) ? 1 : 32)
 /** How long a client whose requests could not be read may take to read why. */
 const FAREWELL_MS = 1000

@@ -19,6 +19,11 @@ const weight = z.int().min(0).max(1000)
 const mac = z.string().max(17)
 const address = z.string().min(2).max(45)
 const port = z.int().min(1).max(65535)
+/** Seconds. */
+const deadline = z
+  .number()
+  .min(0)
+  .max(7 * 86_400)
 const none = z.strictObject({}).default({})
 const configText = z.strictObject({ config: z.string().optional() }).default({})
 
@@ -43,7 +48,13 @@ export const requestParams = {
     weight: weight.optional(),
     mac: mac.nullable().optional(),
   }),
-  'backend.remove': z.strictObject({ service: label, backend: label }),
+  /** Without `now` it leaves: its flows stay until they end, or the service's leave deadline has come. */
+  'backend.remove': z.strictObject({ service: label, backend: label, now: z.boolean().optional() }),
+  /** `deadline`: seconds from now on, after which it is out; absent: when its flows have gone. */
+  'backend.drain': z.strictObject({ service: label, backend: label, deadline: deadline.optional() }),
+  'backend.undrain': z.strictObject({ service: label, backend: label }),
+  'backend.disable': z.strictObject({ service: label, backend: label }),
+  'backend.enable': z.strictObject({ service: label, backend: label }),
   'ring.show': z.strictObject({
     service: label,
     /** Adds `owners`. */
@@ -54,7 +65,8 @@ export const requestParams = {
   /** `config`: the text of a configuration file; absent: the daemon reads its own file again. */
   check: configText,
   diff: configText,
-  apply: configText,
+  /** `force`: also when it breaks connections that cannot be kept. */
+  apply: z.strictObject({ config: z.string().optional(), force: z.boolean().optional() }).default({}),
   /** From here on the connection gets `event` pushes. */
   subscribe: none,
 } as const
@@ -69,6 +81,15 @@ export interface Count {
   readonly bytes: string
 }
 
+/** How far a backend is that drains or leaves. */
+export interface DrainView {
+  /** Its flows have gone, or its deadline has come: it gets nothing any more. */
+  readonly isOut: boolean
+  /** When it is out at the latest (RFC 3339), and the seconds until then; null: as long as its flows live. */
+  readonly deadline: string | null
+  readonly remaining: number | null
+}
+
 export interface BackendRow extends Count {
   readonly service: string
   readonly backend: string
@@ -81,6 +102,10 @@ export interface BackendRow extends Count {
   readonly slots: number
   /** Live tracked flows; null where none are tracked. */
   readonly flows: number | null
+  /** It has flows that are not tracked, or may have: `flows` is the least it can be. */
+  readonly flowsAtLeast: boolean
+  /** Of one that drains or leaves; else null. */
+  readonly drain: DrainView | null
   /** TCP SYNs. */
   readonly newFlows: string
   readonly nextHop: { readonly interface: string; readonly mac: string } | null
@@ -99,6 +124,10 @@ export interface ServiceRow extends Count {
   readonly noBackend: string
   /** Equal on every node with the same configuration and the same backends up. */
   readonly digest: string
+  /** Slots that remember flows at the moment: the ring has changed there, or all are tracked. */
+  readonly trackedSlots: number
+  /** How many slots its last change wrote. */
+  readonly slotsWritten: number
   readonly backends: readonly BackendRow[]
 }
 
@@ -120,6 +149,10 @@ export interface Status {
   readonly config: { readonly path: string; readonly appliedAt: string; readonly error: string | null }
   readonly interfaces: readonly InterfaceStatus[]
   readonly program: { readonly tag: string }
+  /** What was changed at run time and is kept through a restart; `error`: why a restart would lose it. */
+  readonly journal: { readonly entries: number; readonly error: string | null } | null
+  /** The flow cache's size and its live entries by the last sweep; null: no service tracks flows. */
+  readonly flowCache: { readonly entries: number; readonly live: number } | null
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
 }
@@ -149,18 +182,65 @@ export interface Change {
   readonly detail: string
 }
 
+/** A difference that was made at run time. */
+export interface Drift extends Change {
+  /** `apply` throws it away; else the file says the same. */
+  readonly isThrownAway: boolean
+}
+
+/** What a change does to the flows of one service. */
+export interface Impact {
+  readonly service: string
+  /** Of how many slots the owner changes; backends not checked yet count as up. */
+  readonly slotsMoved: number
+  readonly slots: number
+  /** 0..1: the share of the service's packets of the last minute that those slots had; null: it had none. */
+  readonly packetShare: number | null
+  /** Live flows on those slots, where all of them are tracked. */
+  readonly flows: number | 'unknown'
+  /** Its untracked flows cannot be kept. */
+  readonly breaks: boolean
+  /** Why, or what else there is to know. */
+  readonly reason: string | null
+}
+
+export interface DiffResult {
+  /** What `apply` would change, from what runs to the file. */
+  readonly changes: readonly Change[]
+  /** What runs against what was applied last: changed over the socket since then. */
+  readonly drift: readonly Drift[]
+  /** By service, of those whose ring would change. */
+  readonly impact: readonly Impact[]
+  /** Connections would break that cannot be kept: `apply` wants `force`. */
+  readonly breaks: boolean
+  readonly warnings: readonly string[]
+}
+
+/** A backend as it is after a change; `warning`: a restart would lose that, and why. */
+export type ChangedRow = BackendRow & { readonly warning?: string }
+
 export interface Results {
   status: Status
   'service.list': readonly ServiceRow[]
   'service.show': ServiceRow
   'backend.list': readonly BackendRow[]
   'backend.show': BackendRow
-  'backend.add': BackendRow
-  'backend.set': BackendRow
-  'backend.remove': { readonly service: string; readonly backend: string }
+  'backend.add': ChangedRow
+  'backend.set': ChangedRow
+  'backend.remove': {
+    readonly service: string
+    readonly backend: string
+    /** Its flows stay until they end; false: it is gone. */
+    readonly isLeaving: boolean
+    readonly warning?: string
+  }
+  'backend.drain': ChangedRow
+  'backend.undrain': ChangedRow
+  'backend.disable': ChangedRow
+  'backend.enable': ChangedRow
   'ring.show': RingView
   check: { readonly ok: true; readonly warnings: readonly string[] }
-  diff: { readonly changes: readonly Change[]; readonly warnings: readonly string[] }
+  diff: DiffResult
   apply: { readonly changes: readonly Change[]; readonly warnings: readonly string[] }
   subscribe: { readonly subscribed: true }
 }
@@ -172,6 +252,15 @@ export type Event =
       readonly service: string
       readonly backend: string
       readonly health: HealthState
+      readonly reason: string | null
+    }
+  | {
+      readonly kind: 'admin'
+      readonly service: string
+      readonly backend: string
+      readonly state: AdminState
+      /** Nothing of it is left; one that was leaving is not listed any more. */
+      readonly isOut: boolean
       readonly reason: string | null
     }
   | { readonly kind: 'change'; readonly changes: readonly Change[]; readonly by: string }

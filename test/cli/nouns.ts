@@ -76,7 +76,11 @@ t.test('backend add, set and remove', async t => {
   t.match(json(added), { backend: 'b4', address: '2001:db8::4', port: 8080, weight: 3 })
   t.match(json(await run('backend', 'set', 'web/b4', '--weight', '0', '--json')), { weight: 0 })
   t.match((await run('backend', 'set', 'web/b4', '--mac', 'none')).stdout, /web\/b4 +\[2001:db8::4\]:8080/)
-  t.same(json(await run('backend', 'remove', 'web/b4', '--json')), { service: 'web', backend: 'b4' })
+  t.same(json(await run('backend', 'remove', 'web/b4', '--json')), {
+    service: 'web',
+    backend: 'b4',
+    isLeaving: false,
+  })
   t.equal((await run('backend', 'remove', 'web/b1')).stdout, 'removed web/b1\n')
 })
 
@@ -85,7 +89,7 @@ t.test("a backend's name is what comes after the first slash", async t => {
   const { socketPath } = await startDaemon(t, {
     'backend.remove': async params => {
       seen = params
-      return params
+      return { ...params, isLeaving: false }
     },
   })
   await linimo(['backend', 'remove', 'web/[2001:db8::1]:80', '--socket', socketPath])

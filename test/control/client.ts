@@ -44,14 +44,21 @@ t.test('each method of the protocol has a method of the client', async t => {
     weight: 3,
   })
   t.match(await client.backend.set('web', 'b4', { weight: 5, mac: undefined }), { backend: 'b4', weight: 5 })
-  t.same(await client.backend.remove('web', 'b4'), { service: 'web', backend: 'b4' })
+  t.match(await client.backend.drain('web', 'b4', { deadline: 600 }), {
+    state: 'draining',
+    drain: { remaining: 600 },
+  })
+  t.match(await client.backend.undrain('web', 'b4'), { state: 'enabled', drain: null })
+  t.match(await client.backend.disable('web', 'b4'), { state: 'disabled' })
+  t.match(await client.backend.enable('web', 'b4'), { state: 'enabled' })
+  t.match(await client.backend.remove('web', 'b4', { now: true }), { service: 'web', backend: 'b4' })
   t.match(await client.ring.show('web', { slots: true, down: ['b1'] }), {
     owners: ['b1', null],
     backends: [{ slots: 0 }, {}],
   })
   t.same(await client.check(), { ok: true, warnings: ['eth1 is generic'] })
-  t.same(await client.diff('same'), { changes: [], warnings: [] })
-  t.match(await client.apply(), { changes: [{ name: 'web/b2' }] })
+  t.match(await client.diff('same'), { changes: [], drift: [], impact: [], breaks: false })
+  t.match(await client.apply(undefined, { force: true }), { changes: [{ name: 'web/b2' }] })
   t.match(await client.call('service.show', { service: 'web' }), { forward: 'dr' })
 })
 

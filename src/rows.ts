@@ -1,0 +1,102 @@
+/** What `status`, `service` and `backend` answer about one backend or service. Pure. */
+import { macText } from './address.js'
+import { type Order, type Progress, remainingMs } from './admin.js'
+import type { BackendRow, DrainView, ServiceRow } from './control/protocol.js'
+import { addCounts, addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
+import type { LiveFlows, TrackingState } from './dataplane/tables.js'
+import type { AdminState, Backend, Service } from './model.js'
+import type { Resolution } from './next-hop.js'
+import type { Standing } from './standing.js'
+
+export interface BackendFacts {
+  readonly service: Service
+  readonly backend: Backend
+  readonly standing: Standing
+  readonly state: AdminState
+  readonly slots: number
+  readonly count: BackendCount
+  readonly resolution: Resolution
+  /** The name of the interface that its packets leave by. */
+  readonly interfaceName: string | null
+  /** null: its service tracks nothing. */
+  readonly flows: LiveFlows | null
+  readonly tracking: TrackingState
+  readonly drain: DrainView | null
+}
+
+/** @param wall what `nowMs` is by the wall clock */
+export const drainView = (
+  order: Order | undefined,
+  progress: Progress,
+  nowMs: number,
+  deadlineMs: number | null,
+  wall: Date,
+): DrainView | null => {
+  if (order === undefined || order.state === 'disabled') return null
+  const left = remainingMs(order, progress, nowMs, deadlineMs)
+  return {
+    isOut: progress.out !== null,
+    deadline: left === null ? null : new Date(wall.getTime() + left).toISOString(),
+    remaining: left === null ? null : Math.ceil(left / 1000),
+  }
+}
+
+/** Nothing is known of flows on untracked slots: where a backend that takes flows owns some, its count is a least one. */
+const flowsOf = ({ state, service, slots, flows, tracking }: BackendFacts) => {
+  const isUntracked = flows === null || (state === 'enabled' && tracking.tracked === 0)
+  if (isUntracked) return { flows: null, flowsAtLeast: false }
+  return { flows: flows.live, flowsAtLeast: !flows.isExact || (slots > 0 && service.tracking !== 'always') }
+}
+
+const reasonOf = ({ standing, slots }: BackendFacts): string | null =>
+  standing.isLastResort && slots > 0 ? `${standing.reason}, but nobody else is left` : standing.reason
+
+export const backendRow = (facts: BackendFacts): BackendRow => {
+  const { service, backend, count, resolution, interfaceName } = facts
+  const total = addTraffic(count.tx, count.redirect)
+  const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
+  return {
+    service: service.name,
+    backend: backend.name,
+    address: backend.address,
+    port: backend.port ?? service.port,
+    weight: backend.weight,
+    state: facts.state,
+    health: facts.standing.health,
+    slots: facts.slots,
+    ...flowsOf(facts),
+    drain: facts.drain,
+    packets: String(total.packets),
+    bytes: String(total.bytes),
+    newFlows: String(count.syns),
+    nextHop: nextHop && { interface: interfaceName ?? String(nextHop.ifindex), mac: macText(nextHop.mac) },
+    reason: reasonOf(facts),
+  }
+}
+
+export const serviceRow = (
+  service: Service,
+  digest: string,
+  counts: Iterable<BackendCount>,
+  tracking: TrackingState,
+  backends: readonly BackendRow[],
+): ServiceRow => {
+  const counted = [...counts].reduce(addCounts, noCount)
+  const total = addTraffic(counted.tx, counted.redirect)
+  return {
+    service: service.name,
+    vip: service.vip,
+    port: service.port,
+    protocol: service.protocol,
+    forward: service.forward,
+    scheduler: service.scheduler,
+    ringSize: service.ringSize,
+    noBackend: service.noBackend,
+    digest,
+    trackedSlots: tracking.tracked,
+    slotsWritten: tracking.written,
+    packets: String(total.packets),
+    bytes: String(total.bytes),
+    backends,
+  }
+}
