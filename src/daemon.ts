@@ -75,11 +75,14 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
   const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
   const closing: (() => unknown)[] = []
   let isAttached = false
+  let isEnding = false
 
   const end = async (): Promise<void> => {
+    isEnding = true
     for (const close of closing.splice(0).reverse()) await close()
   }
   const failed = (what: string) => (error: unknown) => {
+    if (isEnding) return
     log.error({ event: 'update.failed', error: String(error) }, `${what} could not be brought into effect`)
   }
 

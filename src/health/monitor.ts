@@ -59,6 +59,7 @@ export const createMonitor = (
 ): Monitor => {
   const running = new Map<string, Running>()
   const unused = new Map(restored)
+  let isClosed = false
 
   const attempt = async (one: Running): Promise<void> => {
     const { key, check, target } = one.checked
@@ -97,6 +98,7 @@ export const createMonitor = (
 
   return {
     watch: all => {
+      if (isClosed) return
       const wanted = new Map(all.map(one => [one.key, one]))
       for (const [key, one] of [...running]) {
         const next = wanted.get(key)
@@ -119,6 +121,7 @@ export const createMonitor = (
     },
     isComplete: () => [...running.values()].every(({ hasResult }) => hasResult),
     close: () => {
+      isClosed = true
       for (const one of running.values()) one.cancel()
       running.clear()
     },
