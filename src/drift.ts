@@ -122,6 +122,7 @@ export const withDrift = (
     const broken = draft ? change(draft, entry) : `the configuration has no service ${entry.service}`
     if (broken !== null) warnings.push(`the change of ${entry.name} no longer applies: ${broken}`)
   }
+  if (![...drafts.values()].some(({ isChanged }) => isChanged)) return { config: base, warnings }
   const services = [...drafts.values()].map(({ service, backends, isChanged }) =>
     isChanged ? { ...service, backends: [...backends.values()] } : service,
   )
