@@ -242,7 +242,7 @@ static __always_inline __u32 hit(struct recall *it, __u32 place, __u64 entry)
 	if (it->syn_opens && !it->is_syn)
 		return it->current; /* H4: the entry stays, for the backend may come back */
 
-	it->place = place; /* H3, H5: as a miss, and this place counts as free; where nothing is written, it becomes so */
+	it->place = place; /* H3, H5: as a miss, and this place counts as free */
 	if (it->state == SLOT_KEEPING)
 		write_entry(it, 0);
 	return miss(it);

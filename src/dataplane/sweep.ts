@@ -25,7 +25,7 @@ export interface SweepRequest {
   /** Reading of the flow clock. */
   readonly now: number
   readonly services: readonly SweptService[]
-  /** By backend id: an index into `services`, or -1: no such backend any more. */
+  /** By backend id: an index into `services`, or -1: no such backend when the sweep began. */
   readonly serviceOf: Int32Array
 }
 
@@ -35,7 +35,7 @@ export interface SweepMemory {
 }
 
 export interface SweepResult {
-  /** Live entries, by backend id; entries of backends that are no more are counted before they are removed. */
+  /** Live entries, by backend id; those of backends that are no more are counted before they are removed. */
   readonly flows: Uint32Array
   readonly live: number
   readonly removed: number
@@ -75,15 +75,16 @@ export const sweepSlice = (
 
     const id = low & ID_MASK
     const service = services[serviceOf[id] ?? -1]
+    const age = ageOf(((low >>> flowLayout.FLOW_SEEN_SHIFT) | (high << 12)) & SEEN_MASK, now)
     if (!service) {
-      const isRemoved = remove(place, low, high)
-      if (isRemoved && id < found.flows.length) found.flows[id]!++
-      return isRemoved
+      // What is stamped since the sweep began may be of a backend that came since then.
+      const isDone = age === 0 || remove(place, low, high)
+      if (isDone && id < found.flows.length) found.flows[id]!++
+      return isDone
     }
-    const seen = ((low >>> flowLayout.FLOW_SEEN_SHIFT) | (high << 12)) & SEEN_MASK
     const kind = (high >>> (flowLayout.FLOW_CLASS_SHIFT - 32)) & 3
     const longest = kind === flowClass.FLOW_OPEN ? service.idle : Math.min(SHORT_UNITS, service.idle)
-    if (ageOf(seen, now) > longest) return remove(place, low, high)
+    if (age > longest) return remove(place, low, high)
 
     const rest = (high >>> (flowLayout.FLOW_FINGERPRINT_SHIFT - 32)) >>> 0
     const bucket = Math.floor(place / FLOWS_PER_BUCKET)

@@ -77,12 +77,20 @@ for (const [index, variant] of variants.entries())
       const changes = createChanges(site, random, 12, report)
       const entries = site.dataplane.memory('flow_cache').byteLength / 8
 
+      let sweepShare = 1
+      let newSpeedAt = 0
+    let isSettling = false
+
       const step = async (): Promise<void> => {
+        if (site.now() > newSpeedAt && !isSettling) {
+          newSpeedAt = site.now() + 30_000
+          sweepShare = random.pick([0.01, 0.03, 0.2, 1])
+        }
         const ms = random.between(20, 400)
         for (const [service, rate] of variant.rates.entries())
           for (let i = 0; i < 3; i++) if (random.chance((rate * ms) / 3000)) population.open(service)
         await population.play(site.now() + ms)
-        await site.sweepSome(Math.ceil((entries * random.between(1, 40)) / 100))
+        await site.sweepSome(Math.ceil(entries * sweepShare))
       }
       while (tally.packets < PACKETS && tally.breaks.length === 0) {
         await step()
@@ -105,7 +113,9 @@ for (const [index, variant] of variants.entries())
       if (breaks.length > 0) return
 
       // Afterwards everybody is well, the flows come to their end, and nothing is left to be remembered.
-      await changes.settle()
+      isSettling = true
+    sweepShare = 1
+    await changes.settle()
       population.stop()
       for (let i = 0; population.live() > 0 && i < 20_000; i++) await step()
       for (let i = 0; i < 400; i++) {

@@ -109,15 +109,25 @@ t.test('untracked slots have no entries, keeping ones only exceptions', async t 
 
 t.test('an entry of a backend that is no more goes, and is counted first', async t => {
   const memory = memoryOf(L, 1)
-  const place = store(memory, 0, { id: 6 })
-  const found = sweep(memory, request(1000))
+  const place = store(memory, 0, { id: 6, seen: 1000 })
+  const found = sweep(memory, request(1001))
   t.notOk(isThere(memory, place))
   t.equal(found.flows[6], 1)
   t.equal(found.live, 0)
 })
 
+t.test('an entry of a backend that came after the sweep began stays', async t => {
+  for (const seen of [1000, 1001]) {
+    const memory = memoryOf(L, 1)
+    const place = store(memory, 0, { id: 6, seen })
+    const { flows, removed } = sweep(memory, request(1000))
+    t.ok(isThere(memory, place))
+    t.same([flows[6], removed], [1, 0], 'and its id is in use')
+  }
+})
+
 t.test('an id beyond the table is removed too', async t => {
-  t.notOk(outlives({ id: 2 ** 20 - 1 }))
+  t.notOk(outlives({ id: 2 ** 20 - 1, seen: 999 }))
 })
 
 t.test('flows are counted by backend, exceptions by slot', async t => {
