@@ -31,3 +31,18 @@ t.test('a state directory that cannot be made is named', async t => {
   writeFileSync(join(path, 'file'), '')
   t.throws(() => instanceSeed(join(path, 'file', 'x')), { code: 'ERR_STATE' })
 })
+
+t.test('a seed that is pinned is taken where the file is gone, and kept again', async t => {
+  const path = directory(t)
+  const pinned = '00112233445566778899aabbccddeeff'
+  t.equal(instanceSeed(path, { pinned }), pinned)
+  t.equal(instanceSeed(path), pinned)
+  t.equal(instanceSeed(path, { pinned: pinned.replace('0', 'f') }), pinned, 'the file counts first')
+})
+
+t.test('a seed that cannot be kept is said, and nothing is left of it', async t => {
+  const said: string[] = []
+  const seed = instanceSeed('/proc/linimo', { onUnsaved: ({ code }) => said.push(code) })
+  t.match(seed, /^[0-9a-f]{32}$/)
+  t.same(said, ['ERR_STATE'])
+})

@@ -134,3 +134,53 @@ t.test('a check that stays goes on undisturbed, one that is asked otherwise keep
   await pass(20_000)
   t.equal(probed.length, after, 'nobody is asked after close')
 })
+
+t.test(
+  "what an earlier process found holds until the check's first result, which decides at once",
+  async t => {
+    const { clock, pass } = fakeClock()
+    const answers = new Map([
+      ['a', true],
+      ['b', false],
+      ['c', true],
+    ])
+    const probe = async (_: HealthCheck, { address }: ProbeTarget): Promise<ProbeResult> =>
+      answers.get(address) ? { ok: true } : { ok: false, reason: 'refused' }
+    const was = (health: 'up' | 'down') => ({
+      judgement: { health, against: 0, reason: health === 'up' ? null : 'silent' },
+      ageMs: 5000,
+    })
+    const restored = new Map([
+      ['a', was('up')],
+      ['b', was('up')],
+      ['c', was('down')],
+    ])
+    const changes: string[] = []
+    const monitor = createMonitor(probe, clock, (key, now) => changes.push(`${key} ${now.health}`), restored)
+    const all = [checked('a'), checked('b', { initiallyUp: true }), checked('c')]
+    monitor.watch(all)
+    t.same(
+      all.map(({ key }) => monitor.judgement(key).health),
+      ['up', 'up', 'down'],
+    )
+    t.ok(monitor.hasResult('a'), 'it is known')
+    t.notOk(monitor.isComplete(), 'but not checked yet')
+    t.equal(monitor.known().get('c')?.ageMs, 5000)
+    await pass(100)
+    t.same(
+      all.map(({ key }) => monitor.judgement(key).health),
+      ['up', 'down', 'up'],
+    )
+    t.same(changes, ['a up', 'b down', 'c up'])
+    t.ok(monitor.isComplete())
+    t.equal(monitor.known().get('a')?.ageMs, 50)
+
+    monitor.watch([checked('b')])
+    monitor.watch(all)
+    t.equal(monitor.judgement('a').health, 'unknown', 'a check that comes again is a new one')
+    monitor.close()
+    monitor.watch(all)
+    await pass(10_000)
+    t.equal(changes.length, 3, 'nobody is asked after close')
+  },
+)
