@@ -3,13 +3,13 @@
  * One path for every change: mark the services that it touches, and the next pass brings them up to date.
  */
 
-import type { Sight } from './admin.js'
-import { createAdminProgress, type Going } from './admin-progress.js'
+import { createAdminProgress } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
 import type { BackendRow, Change, Event, Impact, RingView, ServiceRow } from './control/protocol.js'
-import { addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
-import type { ServiceCounts, Tables, WantedService } from './dataplane/tables.js'
+import { addTraffic } from './dataplane/counters.js'
+import type { Tables, WantedService } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
+import { createGoings } from './going.js'
 import type { Clock } from './health/clock.js'
 import type { Judgement } from './health/judge.js'
 import type { Checked, Monitor } from './health/monitor.js'
@@ -21,11 +21,11 @@ import { type Backend, backendIdentity, type Config, type Service, serviceIdenti
 import type { NextHops } from './next-hops.js'
 import { createPasses } from './passes.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
-import { countSlots, ringDigest } from './ring.js'
+import { countSlots } from './ring.js'
 import { createRingBuilder } from './ring-builder.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
-import { claimsOf, createRings, type Rings } from './rings.js'
-import { backendRow, drainView, serviceRow } from './rows.js'
+import { createRings, type Rings } from './rings.js'
+import { createRunningRows, type Running } from './running.js'
 import { createSettling } from './settling.js'
 import { type Standing, standingOf, takers } from './standing.js'
 import {
@@ -95,23 +95,12 @@ export interface Balancer {
   healthChanged(key: string, now: Judgement, before: Judgement): Promise<void>
   /** Whether every service has come to know its backends. */
   isSettled(): boolean
+  /** Live entries of the flow cache, by the last sweep. */
+  liveFlows(): number
   serviceRows(): Promise<readonly ServiceRow[]>
   /** One of them; of two with one name, that of the configuration. @throws BalancerError `ERR_NOT_FOUND` */
   backendRow(service: string, backend: string): BackendRow
   ringView(service: string, options: RingViewOptions): RingView
-}
-
-/** What a service's tables were made of. */
-interface Running {
-  readonly service: Service
-  readonly standings: readonly Standing[]
-  readonly takes: readonly boolean[]
-  readonly owners: Int32Array
-  /** How many slots each backend owns. */
-  readonly slots: Int32Array
-  readonly leaving: readonly { readonly backend: Backend; readonly standing: Standing }[]
-  /** Made when it is first asked for. */
-  digest: string | null
 }
 
 /** In a pass's names: the interfaces are to be looked at. No service is called so. */
@@ -299,58 +288,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     })
   }
 
-  /** How long a backend may take to drain or leave. */
-  const deadlineOf = ({ order }: Pick<Going, 'order'>, service: Service): number | null => {
-    if (order.state === 'leaving') return service.leaveDeadlineMs
-    return order.state === 'draining' ? order.deadlineMs : null
-  }
-
-  const rowOf = (
-    { service }: Running,
-    backend: Backend,
-    standing: Standing,
-    slots: number,
-    count: BackendCount,
-  ): BackendRow => {
-    const key = backendKey(service, backend)
-    const identity = serviceIdentity(service)
-    const order = progress.order(key)
-    const resolution = nextHops.get(backend)
-    const ifindex = 'nextHop' in resolution ? resolution.nextHop.ifindex : 0
-    const deadlineMs = order === undefined ? null : deadlineOf({ order }, service)
-    return backendRow({
-      service,
-      backend,
-      standing,
-      state: order?.state ?? 'enabled',
-      slots,
-      count,
-      resolution,
-      interfaceName: nextHops.links().find(link => link.ifindex === ifindex)?.name ?? null,
-      flows: tables.flows(identity, backendIdentity(service, backend)),
-      tracking: tables.tracking(identity),
-      drain: drainView(order, progress.of(key), clock.now(), deadlineMs, new Date()),
-    })
-  }
-
-  const rowsOf = (one: Running, countOf: (identity: string) => BackendCount): BackendRow[] => {
-    const { service, leaving } = one
-    const count = (backend: Backend): BackendCount => countOf(backendIdentity(service, backend))
-    return [
-      ...service.backends.map((backend, i) =>
-        rowOf(one, backend, standingNow(service, backend), one.slots[i]!, count(backend)),
-      ),
-      ...leaving.map(({ backend }) => rowOf(one, backend, standingNow(service, backend), 0, count(backend))),
-    ]
-  }
-
-  const serviceRowOf = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
-    const identity = serviceIdentity(one.service)
-    const backends = rowsOf(one, backend => counts?.backends.get(backend) ?? noCount)
-    one.digest ??= ringDigest(claimsOf(one.service), one.owners)
-    const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount]
-    return serviceRow(one.service, one.digest, counted, tables.tracking(identity), backends)
-  }
+  const rows = createRunningRows({ tables, nextHops, progress, standingNow, now: clock.now })
 
   const save = async (): Promise<string | null> => (journal ? journal.save(wanted) : null)
 
@@ -377,50 +315,11 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
 
   const isKept = (identity: string): boolean => found.has(identity) && settling.has(identity)
 
-  const sightOf = ({ key, service: identity }: Going): Sight | null => {
-    const one = running.get(identity)
-    if (!one || isKept(identity)) return null
-    const { service, slots } = one
-    const i = service.backends.findIndex(backend => backendKey(service, backend) === key)
-    const unknown = { live: 0, isExact: false, sweepBeganMs: Number.NEGATIVE_INFINITY }
-    return {
-      nowMs: clock.now(),
-      ownsSlots: i >= 0 && slots[i]! > 0,
-      flows:
-        service.tracking === 'never'
-          ? null
-          : (tables.flows(identity, key.slice(identity.length + 1)) ?? unknown),
-    }
-  }
+  const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
 
-  /** Backends that drain or leave have come to another end. */
-  const settleGoing = (ended: readonly Going[]): void => {
-    for (const { key, service: identity, order } of ended) {
-      const { service, leaving } = running.get(identity)!
-      const backend = [...service.backends, ...leaving.map(one => one.backend)].find(
-        one => backendKey(service, one) === key,
-      )
-      const { out } = progress.of(key)
-      if (!backend) continue
-      const reason =
-        out === 'flows-gone' ? 'its flows have gone' : out === 'deadline' ? 'its deadline has come' : null
-      const name = `${service.name}/${backend.name}`
-      if (out === null) log.warn({ event: 'backend.last-resort', backend: name }, 'nobody else is left')
-      else
-        log.info(
-          { event: `backend.${order.state === 'leaving' ? 'gone' : 'drained'}`, backend: name, reason },
-          'out',
-        )
-      const { state } = order
-      publish({
-        kind: 'admin',
-        service: service.name,
-        backend: backend.name,
-        state,
-        isOut: out !== null,
-        reason,
-      })
-    }
+  /** Those that leave and have come to their end are gone. */
+  const settleGoing = (): void => {
+    const ended = stepGoing()
     const gone = ended.filter(({ order }) => order.state === 'leaving').map(({ key }) => key)
     if (gone.length > 0) {
       wanted = withoutLeaving(wanted, gone)
@@ -428,14 +327,14 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       void save()
     }
     const services = [...new Set(ended.map(({ service }) => service))]
-    if (services.length > 0) void changed(services).catch(failed)
-  }
-
-  const failed = (error: unknown): void =>
-    log.error(
-      { event: 'update.failed', error: String(error) },
-      'the end of a drain could not be brought into effect',
+    if (services.length === 0) return
+    changed(services).catch((error: unknown) =>
+      log.error(
+        { event: 'update.failed', error: String(error) },
+        'the end of a drain could not be brought into effect',
+      ),
     )
+  }
 
   const sample = async (): Promise<void> => {
     const counts = await tables.counts()
@@ -534,12 +433,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       await changed([...all(), INTERFACES])
     },
     tick: () => {
-      settleGoing(
-        progress.step(sightOf, going => {
-          const one = running.get(going.service)
-          return one ? deadlineOf(going, one.service) : null
-        }),
-      )
+      settleGoing()
       if (journal?.status().error) void save()
       if (clock.now() - sampledMs < SAMPLE_MS) return
       sampledMs = clock.now()
@@ -552,23 +446,24 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       await changed(all().filter(identity => key.startsWith(`${identity} `)))
     },
     isSettled: () => settling.isEmpty(),
+    liveFlows: () =>
+      allBackends(wanted).reduce((sum, { service, backend }) => {
+        const flows = tables.flows(serviceIdentity(service), backendIdentity(service, backend))
+        return sum + (flows?.live ?? 0)
+      }, 0),
     serviceRows: async () => {
       const counts = await tables.counts()
       return [...running.values()]
-        .map(one => serviceRowOf(one, counts.get(serviceIdentity(one.service))))
+        .map(one => rows.service(one, counts.get(serviceIdentity(one.service))))
         .sort((a, b) => (a.service < b.service ? -1 : 1))
     },
     backendRow: (serviceName, name) => {
       const one = find(serviceName)
-      const { service, leaving, slots } = one
-      const i = service.backends.findIndex(backend => backend.name === name)
-      const backend = service.backends[i] ?? leaving.find(({ backend }) => backend.name === name)?.backend
-      if (!backend)
-        throw new BalancerError('ERR_NOT_FOUND', `service "${serviceName}" has no backend "${name}"`, {
-          hint: `its backends are ${service.backends.map(backend => backend.name).join(', ') || 'none'}`,
-        })
-      const count = tables.count(serviceIdentity(service), backendIdentity(service, backend))
-      return rowOf(one, backend, standingNow(service, backend), i < 0 ? 0 : slots[i]!, count)
+      const row = rows.backend(one, name)
+      if (row) return row
+      throw new BalancerError('ERR_NOT_FOUND', `service "${serviceName}" has no backend "${name}"`, {
+        hint: `its backends are ${one.service.backends.map(backend => backend.name).join(', ') || 'none'}`,
+      })
     },
     ringView: (name, viewOptions) => {
       const { service } = find(name)

@@ -200,6 +200,7 @@ export const createHandlers = (
   const status = async (): Promise<Status> => {
     const verdicts = await daemon.dataplane.verdictCounts()
     const kept = journal?.status()
+    const { shape } = daemon.dataplane
     return {
       ready: daemon.isReady(),
       pid: process.pid,
@@ -210,7 +211,7 @@ export const createHandlers = (
       interfaces: daemon.interfaces(),
       program: { tag: daemon.dataplane.tag },
       journal: kept ? { entries: kept.entries, error: kept.error } : null,
-      flowCache: null,
+      flowCache: shape.tracking ? { entries: shape.flows, live: balancer.liveFlows() } : null,
       verdicts: Object.fromEntries(
         [...verdicts].map(([name, { packets, bytes }]) => [
           name,

@@ -13,6 +13,8 @@ const complete = async (...words: readonly string[]): Promise<readonly string[]>
 t.test('bash completes nouns, verbs and options', async t => {
   t.same(await complete('bac'), ['backend'])
   t.same((await complete('backend', '')).slice(0, 5), ['list', 'show', 'add', 'set', 'remove'])
+  t.ok((await complete('backend', '')).includes('drain'))
+  t.same(await complete('backend', 'drain', 'web/b1', '--dead'), ['--deadline'])
   t.same(await complete('be', ''), await complete('backend', ''))
   t.same(await complete('backend', 'set', 'web/b1', '--w'), ['--weight'])
   t.same(await complete('--socket', '/run/x', 'backend', 'a'), ['add'])

@@ -40,6 +40,72 @@ t.test('diff exits with 10 when something would change, else with 0', async t =>
   t.equal(same.stdout, 'nothing would change\n')
 })
 
+t.test('diff says what apply would throw away, and what it would do to the flows', async t => {
+  const change = { action: 'change', kind: 'backend', name: 'web/b2' } as const
+  const { socketPath } = await startDaemon(t, {
+    diff: async () => ({
+      changes: [{ ...change, detail: 'weight 5 -> 1' }],
+      drift: [
+        { ...change, detail: 'weight 1 -> 5', isThrownAway: true },
+        { ...change, name: 'web/b3', detail: 'weight 1 -> 2', isThrownAway: false },
+      ],
+      impact: [
+        {
+          service: 'web',
+          slotsMoved: 100,
+          slots: 1000,
+          packetShare: 0.123,
+          flows: 'unknown',
+          breaks: false,
+          reason: null,
+        },
+        {
+          service: 'dns',
+          slotsMoved: 251,
+          slots: 251,
+          packetShare: null,
+          flows: 9,
+          breaks: true,
+          reason: 'ring-size 251 -> 509: every flow may change its backend',
+        },
+      ],
+      breaks: true,
+      warnings: [],
+    }),
+  })
+  const { code, stdout } = await linimo(['diff', '--socket', socketPath])
+  t.equal(code, 10)
+  t.equal(
+    stdout,
+    [
+      'apply would change:',
+      '~ backend web/b2: weight 5 -> 1',
+      'changed at run time, thrown away by apply:',
+      '~ backend web/b2: weight 1 -> 5',
+      'changed at run time, and in the file as well:',
+      '~ backend web/b3: weight 1 -> 2',
+      "web: 100 of 1000 slots would move (10.0%), 12.3% of the last minute's packets, live flows: unknown",
+      'dns: 251 of 251 slots would move (100.0%), no packets in the last minute, live flows: 9; BREAKS connections: ' +
+        'ring-size 251 -> 509: every flow may change its backend',
+      'connections that are not tracked cannot be kept: apply wants --force',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('apply forces only when it is told to', async t => {
+  const seen: unknown[] = []
+  const { socketPath } = await startDaemon(t, {
+    apply: async params => {
+      seen.push(params)
+      return { changes: [], warnings: [] }
+    },
+  })
+  await linimo(['apply', '--socket', socketPath])
+  await linimo(['apply', '--force', '--socket', socketPath])
+  t.same(seen, [{}, { force: true }])
+})
+
 t.test('apply tells what it changed', async t => {
   const { file, run } = await setUp(t, 'other')
   t.same(await run('apply', '--config', file), {

@@ -84,6 +84,72 @@ t.test('backend add, set and remove', async t => {
   t.equal((await run('backend', 'remove', 'web/b1')).stdout, 'removed web/b1\n')
 })
 
+t.test('backend drain, undrain, disable and enable', async t => {
+  const run = await daemonFor(t)
+  t.match(json(await run('backend', 'drain', 'web/b1', '--deadline', '10m', '--json')), {
+    state: 'draining',
+    drain: { remaining: 600 },
+  })
+  t.equal(
+    (await run('backend', 'list', 'web')).stdout,
+    [
+      'BACKEND  ADDRESS       WEIGHT  STATE          HEALTH  SLOTS  FLOWS  PACKETS  NEXT HOP',
+      'web/b1   10.0.0.11:80       1  draining 600s  up        126  7+          10  02:00:00:00:00:0b on eth0',
+      'web/b2   10.0.0.12:80       1  enabled        down      125  -           10  connection refused',
+      '',
+    ].join('\n'),
+  )
+  t.match(json(await run('backend', 'undrain', 'web/b1', '--json')), { state: 'enabled' })
+  t.match((await run('backend', 'disable', 'web/b1')).stdout, /web\/b1 .* disabled/)
+  t.match(json(await run('backend', 'enable', 'web/b1', '--json')), { state: 'enabled' })
+  t.equal((await run('backend', 'drain', 'web/b9')).code, 6)
+  t.equal((await run('backend', 'drain', 'web/b1', '--deadline', 'soon')).code, 2)
+})
+
+t.test('backend drain --wait returns when it is out, exits with 8 when that takes longer', async t => {
+  const run = await daemonFor(t)
+  const late = await run('backend', 'drain', 'web/b1', '--wait', '50ms')
+  t.equal(late.code, 8)
+  t.match(late.stderr, /web\/b1 is not out within 0.05 s: at least 7 flows live/)
+
+  const { fakeHandlers, PEER } = await import('../control/fixtures/daemon.js')
+  const fakes = fakeHandlers()
+  let asked = 0
+  const drain = () => ({ isOut: ++asked > 2, deadline: null, remaining: null })
+  const { socketPath } = await startDaemon(t, {
+    'backend.show': async params => ({ ...(await fakes['backend.show'](params, PEER)), drain: drain() }),
+  })
+  const out = await linimo(['backend', 'drain', 'web/b1', '--wait', '--json', '--socket', socketPath])
+  t.match(json(out), { drain: { isOut: true } })
+  t.equal(asked, 3)
+
+  const { socketPath: other } = await startDaemon(t, { 'backend.show': fakes['backend.show'] })
+  t.equal((await linimo(['backend', 'drain', 'web/b1', '--wait', '--socket', other])).code, 7, 'taken back')
+})
+
+t.test('backend remove tells when connections are waited for', async t => {
+  const { socketPath } = await startDaemon(t, {
+    'backend.remove': async ({ service, backend, now }) => ({ service, backend, isLeaving: !now }),
+  })
+  const remove = async (...argv: string[]) =>
+    (await linimo(['backend', 'remove', 'web/b1', ...argv, '--socket', socketPath])).stdout
+  t.equal(await remove(), 'removed web/b1: it is leaving, and goes when its connections have ended\n')
+  t.equal(await remove('--now'), 'removed web/b1\n')
+})
+
+t.test('a change that a restart would lose is told', async t => {
+  const { socketPath } = await startDaemon(t, {
+    'backend.remove': async ({ service, backend }) => ({
+      service,
+      backend,
+      isLeaving: false,
+      warning: 'no space',
+    }),
+  })
+  const { code, stderr } = await linimo(['backend', 'remove', 'web/b1', '--socket', socketPath])
+  t.same([code, stderr], [0, 'warning: a restart would lose this change: no space\n'])
+})
+
 t.test("a backend's name is what comes after the first slash", async t => {
   let seen: unknown
   const { socketPath } = await startDaemon(t, {

@@ -32,6 +32,20 @@ t.test('status is one screen, and all of it with --json', async t => {
   t.same(JSON.parse((await linimo(['status', '--json', '--socket', socketPath])).stdout), await status())
 })
 
+t.test('what was changed at run time, and whether a restart keeps it, is said', async t => {
+  const { socketPath } = await startDaemon(t, {
+    status: async () => ({
+      ...(await status()),
+      journal: { entries: 3, error: '/var/lib/linimo/main/journal cannot be written (ENOSPC)' },
+      flowCache: { entries: 1048576, live: 42 },
+    }),
+  })
+  const { stdout } = await linimo(['status', '--socket', socketPath])
+  t.match(stdout, 'flow cache  42 live of 1048576 entries')
+  t.match(stdout, 'journal     3 changed at run time: linimo diff shows them')
+  t.match(stdout, 'a restart would lose changes: /var/lib/linimo/main/journal cannot be written (ENOSPC)')
+})
+
 t.test('a refused reload and an interface without a program are said', async t => {
   const { socketPath } = await startDaemon(t, {
     status: async () => {
