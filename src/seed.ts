@@ -1,6 +1,6 @@
 /** The instance's own seed of the flow hash: made once, kept where only its owner can read it. */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BalancerError } from './errors.js'
 
@@ -22,7 +22,11 @@ const save = (stateDir: string, seed: string): void => {
     writeFileSync(temporary, `${seed}\n`, { mode: 0o600, flush: true })
     renameSync(temporary, path)
   } catch (cause) {
-    rmSync(temporary, { force: true })
+    try {
+      unlinkSync(temporary)
+    } catch {
+      // it was never made
+    }
     throw new BalancerError('ERR_STATE', `${path} cannot be written`, { cause })
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -41,8 +41,12 @@ t.test('a seed that is pinned is taken where the file is gone, and kept again', 
 })
 
 t.test('a seed that cannot be kept is said, and nothing is left of it', async t => {
+  const path = directory(t)
+  mkdirSync(join(path, 'seed.new')) // it is written there first
   const said: string[] = []
-  const seed = instanceSeed('/proc/linimo', { onUnsaved: ({ code }) => said.push(code) })
+  t.throws(() => instanceSeed(path), { code: 'ERR_STATE', message: /seed cannot be written/ })
+  const seed = instanceSeed(path, { onUnsaved: ({ code }) => said.push(code) })
   t.match(seed, /^[0-9a-f]{32}$/)
   t.same(said, ['ERR_STATE'])
+  t.notOk(existsSync(join(path, 'seed')))
 })
