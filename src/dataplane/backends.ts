@@ -8,7 +8,7 @@ import { backendIdentity } from '../model.js'
 import { createIds } from './allocator.js'
 import { type BackendCount, minusCounts, noCount } from './counters.js'
 import type { Dataplane } from './dataplane.js'
-import { backendFlags, backendLayout, forwardMode } from './layout.js'
+import { backendFlags, backendLayout, forwardMode, slotLayout } from './layout.js'
 
 export interface NextHop {
   readonly ifindex: number
@@ -72,6 +72,7 @@ const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.sourceMac, b.sourceMac))
 
+const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
 const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
 
 /**
@@ -101,15 +102,37 @@ export const createBackendStore = (
     byService.set(service, ids.set(identity, id))
   }
 
-  /** What is found in use: pinned maps of a process that is no more. */
+  /** The ids that some slot names, as owner or as home. */
+  const namedBySlots = (): ReadonlySet<number> => {
+    const halves = new Uint32Array(dataplane.memory('slots'))
+    const named = new Set<number>()
+    for (const half of halves) named.add(half & ID_MASK)
+    return named
+  }
+
+  /**
+   * What is found in use: pinned maps of a process that is no more. Of two records of one backend, one was dying: it had
+   * been removed, and had come back. Slots name the other, or none.
+   */
   const adopt = (): Set<number> => {
     const used = new Set<number>()
+    let named: ReadonlySet<number> | null = null
     for (let id = 1; id < words.length / (backendLayout.size / 8); id++) {
       if (words[(id * backendLayout.size) / 8 + FLAGS_WORD] === 0n) continue
       const { mode, service, addr, port } = recordOf(id)
       if (mode === forwardMode.FORWARD_NONE) continue
       used.add(id)
-      own(id, service, backendIdentity({ port }, { address: addressText(addr), port }))
+      const identity = backendIdentity({ port }, { address: addressText(addr), port })
+      const rival = byService.get(service)?.get(identity)
+      if (rival === undefined) {
+        own(id, service, identity)
+        continue
+      }
+      named ??= namedBySlots()
+      const [kept, lost] = named.has(rival) ? [rival, id] : [id, rival]
+      own(kept, service, identity)
+      owners.delete(lost)
+      dying.set(lost, { since: now(), isSwept: false })
     }
     return used
   }

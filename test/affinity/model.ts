@@ -79,7 +79,7 @@ for (const [index, variant] of variants.entries())
 
       let sweepShare = 1
       let newSpeedAt = 0
-    let isSettling = false
+      let isSettling = false
 
       const step = async (): Promise<void> => {
         if (site.now() > newSpeedAt && !isSettling) {
@@ -114,8 +114,8 @@ for (const [index, variant] of variants.entries())
 
       // Afterwards everybody is well, the flows come to their end, and nothing is left to be remembered.
       isSettling = true
-    sweepShare = 1
-    await changes.settle()
+      sweepShare = 1
+      await changes.settle()
       population.stop()
       for (let i = 0; population.live() > 0 && i < 20_000; i++) await step()
       for (let i = 0; i < 400; i++) {
