@@ -89,7 +89,7 @@ t.test('a reload that leaves the ring as it is fails no request', { skip }, asyn
 })
 
 t.test('a reload that adds a backend may fail only what is in flight on a moved slot', { skip }, async t => {
-  const site = await openSite(t)
+  const site = await openSite(t, { config: { seed: SEED } })
   const { lab, daemon } = site
   const before = webOnly(site, 3)
   daemon.writeConfig(JSON.stringify(before))
