@@ -9,6 +9,7 @@ import { createTables, type EntryInterface } from './dataplane/tables.js'
 import { systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
+import type { Journal } from './journal.js'
 import type { Log } from './log.js'
 import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
@@ -16,6 +17,7 @@ import { createNextHops, type NextHops } from './next-hops.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 import { openHealthFile } from './state.js'
+import type { Wanted } from './wanted.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
 const REJECTS_PER_SECOND = 1000
@@ -54,7 +56,9 @@ const entriesOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): Entry
 const delay = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 export interface DaemonOptions {
-  readonly config: Config
+  /** The configuration, and what was changed at run time. */
+  readonly wanted: Wanted
+  readonly journal: Journal
   /** The instance's own seed, for a configuration without one. */
   readonly instanceSeed: () => string
   /** null: nothing outlives the daemon. */
@@ -70,7 +74,8 @@ export interface DaemonOptions {
  * @throws BalancerError when it cannot; then packets go where they went before
  */
 export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
-  const { config, instanceSeed, pinDir, stateDir, publish, log } = options
+  const { wanted, journal, instanceSeed, pinDir, stateDir, publish, log } = options
+  const { config } = wanted
   const native = loadNative()
   const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
   const closing: (() => unknown)[] = []
@@ -150,6 +155,8 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     let balancer: Balancer | null = null
     balancer = createBalancer({
       config,
+      wanted,
+      journal,
       seedOf,
       tables,
       rings: createRings(builder),
@@ -169,7 +176,11 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     isAttached = true
     await opened.settle()
 
-    const ticking = setInterval(() => tables.tick(), TICK_MS)
+    const running = balancer
+    const ticking = setInterval(() => {
+      tables.tick()
+      running.tick()
+    }, TICK_MS)
     closing.push(() => clearInterval(ticking))
     let isSweeping = false
     const sweeping = setInterval(() => {

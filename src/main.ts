@@ -1,12 +1,15 @@
 /** The daemon: builds the parts, joins them, stops them. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { openAudit } from './audit.js'
 import { parseConfig } from './config.js'
 import { type ControlServer, ensureNotRunning, serve } from './control/server.js'
 import { startDaemon } from './daemon.js'
 import { pinnedSeed } from './dataplane/pins.js'
 import { BalancerError } from './errors.js'
 import { createHandlers, type DaemonInfo } from './handlers.js'
+import { systemClock } from './health/clock.js'
+import { openJournal } from './journal.js'
 import { takeLock } from './lock.js'
 import { createLog, type Log, type LogLevel } from './log.js'
 import type { Config } from './model.js'
@@ -46,7 +49,8 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
       )
     }
   }
-  const { config, warnings } = parseConfig(readConfigFile())
+  const text = readConfigFile()
+  const { config, warnings } = parseConfig(text)
   const log = createLog(options.logLevel, options.instance)
   for (const warning of warnings) log.warn({ event: 'config.warning' }, warning)
 
@@ -55,7 +59,7 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
   const lock = await takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir], peerCredentials)
   try {
     await ensureNotRunning({ socketPath, peerOf: peerCredentials })
-    await runLocked(options, config, readConfigFile, log)
+    await runLocked(options, { text, config }, readConfigFile, log)
   } finally {
     await lock.release()
   }
@@ -78,16 +82,21 @@ const seedKeeper = ({ stateDir, pinDir }: RunOptions, log: Log): (() => string) 
 
 const runLocked = async (
   options: RunOptions,
-  config: Config,
+  file: { readonly text: string; readonly config: Config },
   readConfigFile: () => string,
   log: Log,
 ): Promise<void> => {
   const { peerCredentials } = loadNative()
   const { pinDir, stateDir } = options
+  const journal = openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
+  const audit = openAudit(stateDir, log)
+  const { wanted, warnings } = journal.replay(file)
+  for (const warning of warnings) log.warn({ event: 'journal.warning' }, warning)
   let server: ControlServer | null = null
   let isEnded = false
   const daemon = await startDaemon({
-    config,
+    wanted,
+    journal,
     instanceSeed: seedKeeper(options, log),
     pinDir,
     stateDir,
@@ -104,7 +113,7 @@ const runLocked = async (
       appliedAt: new Date(),
       error: null,
     }
-    const handlers = createHandlers(daemon, info)
+    const handlers = createHandlers(daemon, info, { journal, audit })
     server = await serve({
       socketPath: options.socketPath,
       handlers,
@@ -138,6 +147,7 @@ const runLocked = async (
     log.info({ event: 'daemon.stopping', signal, detaches }, detaches ? 'detaching' : 'packets go on')
     await server.close()
     await (detaches ? daemon.close() : daemon.release())
+    await audit.flush()
     isEnded = true
   } finally {
     if (!isEnded) {
