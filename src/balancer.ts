@@ -13,6 +13,7 @@ import { createGoings } from './going.js'
 import type { Clock } from './health/clock.js'
 import type { Judgement } from './health/judge.js'
 import type { Checked, Monitor } from './health/monitor.js'
+import { backendKey, identitiesOf, keyOf } from './identities.js'
 import { createPacketMinute } from './impact-packets.js'
 import { breakingServices, previewImpact } from './impact-preview.js'
 import type { Journal } from './journal.js'
@@ -28,16 +29,7 @@ import { createRings, type Rings } from './rings.js'
 import { createRunningRows, type Running } from './running.js'
 import { createSettling } from './settling.js'
 import { type Standing, standingOf, takers } from './standing.js'
-import {
-  backendKey,
-  keyOf,
-  leavingOf,
-  strayBackend,
-  type Wanted,
-  wantedBy,
-  withConfig,
-  withoutLeaving,
-} from './wanted.js'
+import { leavingOf, strayBackend, type Wanted, wantedBy, withConfig, withoutLeaving } from './wanted.js'
 
 export interface BalancerOptions {
   readonly config: Config
@@ -77,7 +69,7 @@ export interface Balancer {
   update(change: (present: Wanted) => Wanted, by: string): Promise<Updated>
   /** For `update`: another configuration. What it lacks is leaving. */
   withConfig(present: Wanted, config: Config): Wanted
-  /** @throws BalancerError `ERR_NO_INTERFACE` when the configuration adds one that does not exist */
+  /** @throws BalancerError `ERR_NO_INTERFACE`, `ERR_XDP_BUSY` when the configuration adds one that cannot be used */
   checkInterfaces(wanted: Config): void
   /** The services whose untracked flows a configuration would break. */
   breaks(wanted: Config): readonly { readonly name: string; readonly reason: string }[]
@@ -121,13 +113,20 @@ const allBackends = (wanted: Wanted): { readonly service: Service; readonly back
   )
 
 const checksOf = (wanted: Wanted): Checked[] =>
-  allBackends(wanted).flatMap(({ service, backend }) => {
+  wanted.config.services.flatMap(service => {
     const { health } = service
     if (health === null) return []
-    const { address } = backend
-    const port = health.port ?? backend.port ?? service.port
-    return [{ key: backendKey(service, backend), check: health, target: { address, port, vip: service.vip } }]
+    const { service: identity, keys } = identitiesOf(service)
+    return [...service.backends, ...leavingOf(wanted, identity)].map((backend, i) => {
+      const { address } = backend
+      const port = health.port ?? backend.port ?? service.port
+      const key = keys[i] ?? backendKey(service, backend)
+      return { key, check: health, target: { address, port, vip: service.vip } }
+    })
   })
+
+const isSameCheck = (a: Checked, b: Checked | undefined): boolean =>
+  a.key === b?.key && a.check === b.check && a.target.port === b.target.port && a.target.vip === b.target.vip
 
 /** Services of which orders or leaving backends differ. */
 const reordered = (before: Wanted, after: Wanted): string[] =>
@@ -146,15 +145,22 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const minute = createPacketMinute(clock.now)
   let preview: Rings | null = null
 
-  const standingNow = (service: Service, backend: Backend): Standing => {
-    const key = backendKey(service, backend)
-    return standingOf(service, backend, monitor.judgement(key), nextHops.get(backend), progress.admin(key))
-  }
+  const standingOfKey = (key: string, service: Service, backend: Backend): Standing =>
+    standingOf(service, backend, monitor.judgement(key), nextHops.get(backend), progress.admin(key))
 
-  const wantedBackend = (service: Service, backend: Backend, standing: Standing, ownsSlots: boolean) => {
+  const standingNow = (service: Service, backend: Backend): Standing =>
+    standingOfKey(backendKey(service, backend), service, backend)
+
+  const wantedBackend = (
+    service: Service,
+    backend: Backend,
+    identity: string,
+    standing: Standing,
+    ownsSlots: boolean,
+  ) => {
     const resolution = nextHops.get(backend)
     return {
-      identity: backendIdentity(service, backend),
+      identity,
       address: backend.address,
       port: backend.port ?? service.port,
       // One that is out but has to serve as the last resort is not.
@@ -164,26 +170,30 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     }
   }
 
-  const wantedOf = ({ service, owners, standings, slots, leaving }: Running): WantedService => ({
-    service,
-    owners,
-    backends: [
-      ...service.backends.map((backend, i) => wantedBackend(service, backend, standings[i]!, slots[i]! > 0)),
-      ...leaving.map(({ backend, standing }) => wantedBackend(service, backend, standing, false)),
-    ],
-  })
+  const wantedOf = ({ service, owners, standings, slots, leaving }: Running): WantedService => {
+    const { backends: identities } = identitiesOf(service)
+    return {
+      service,
+      owners,
+      backends: [
+        ...service.backends.map((backend, i) =>
+          wantedBackend(service, backend, identities[i]!, standings[i]!, slots[i]! > 0),
+        ),
+        ...leaving.map(({ backend, standing }) =>
+          wantedBackend(service, backend, backendIdentity(service, backend), standing, false),
+        ),
+      ],
+    }
+  }
 
   const tell = (before: Running | undefined, now: Running): void => {
-    const reasons = new Map(
-      before?.service.backends.map((backend, i) => [
-        backendIdentity(before.service, backend),
-        before.standings[i]!,
-      ]),
+    const lacking = new Set(
+      before && identitiesOf(before.service).backends.filter((_, i) => before.standings[i]!.lacksNextHop),
     )
+    const { backends: identities } = identitiesOf(now.service)
     now.service.backends.forEach((backend, i) => {
-      const was = reasons.get(backendIdentity(now.service, backend))
       const { lacksNextHop, reason } = now.standings[i]!
-      if (lacksNextHop === (was?.lacksNextHop ?? false)) return
+      if (lacksNextHop === (lacking.size > 0 && lacking.has(identities[i]!))) return
       const name = `${now.service.name}/${backend.name}`
       if (lacksNextHop) log.warn({ event: 'backend.no-next-hop', backend: name, reason }, 'gets no packets')
       else log.info({ event: 'backend.next-hop', backend: name }, 'its next hop is known')
@@ -221,7 +231,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     const { health, backends } = service
     const isAsked = (backend: Backend): boolean =>
       backend.weight > 0 && progress.order(backendKey(service, backend)) === undefined
-    const identity = serviceIdentity(service)
+    const { service: identity } = identitiesOf(service)
     return settling.waits(identity, running.has(identity), () => ({
       judgements:
         health !== null &&
@@ -232,8 +242,9 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   }
 
   const runningNow = async (service: Service, leavers: readonly Backend[]): Promise<Running> => {
-    const before = running.get(serviceIdentity(service))
-    const standings = service.backends.map(backend => standingNow(service, backend))
+    const { service: identity, keys } = identitiesOf(service)
+    const before = running.get(identity)
+    const standings = service.backends.map((backend, i) => standingOfKey(keys[i]!, service, backend))
     const leaving = leavers.map(backend => ({ backend, standing: standingNow(service, backend) }))
     const takes = isSettling(service) ? standings.map(() => false) : takers(standings)
     const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
@@ -243,12 +254,20 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     return { service, standings, takes, owners, slots, leaving, digest: null }
   }
 
+  let watched: readonly Checked[] = []
+  /** Most changes are none of the checks. */
+  const watch = (checks: readonly Checked[]): void => {
+    if (checks.length === watched.length && checks.every((check, i) => isSameCheck(check, watched[i]))) return
+    watched = checks
+    monitor.watch(checks)
+  }
+
   /** Brings services up to date: those configured are put, those that are not are removed. */
   const pass = async (identities: ReadonlySet<string>): Promise<void> => {
     const present = wanted
     const current = present.config
     await nextHops.follow(allBackends(present).map(({ backend }) => backend))
-    monitor.watch(checksOf(present))
+    watch(checksOf(present))
     if (identities.has(INTERFACES)) {
       await attachments.sync(current, nextHops.links(), false)
       await tables.setInterfaces(attachments.entries())
@@ -387,16 +406,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     refresh: async ({ links }) => {
       await changed(links ? [...all(), INTERFACES] : all())
     },
-    checkInterfaces: after => {
-      const there = nextHops.links().map(({ name }) => name)
-      const missing = after.interfaces.find(
-        name => !there.includes(name) && !wanted.config.interfaces.includes(name),
-      )
-      if (missing !== undefined)
-        throw new BalancerError('ERR_NO_INTERFACE', `there is no interface ${missing}`, {
-          hint: `there are: ${there.join(', ')}`,
-        })
-    },
+    checkInterfaces: after => attachments.check(after.interfaces, nextHops.links()),
     breaks: after => breakingServices({ running, wanted: after, isReseeded: isReseeded(after) }),
     impact: async after => {
       await sample()

@@ -1,6 +1,7 @@
 /** What was changed at run time relative to a configuration, backend by backend; and the same put onto another. Pure. */
 import { newBackend } from './config/backend-change.js'
-import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+import { identitiesOf } from './identities.js'
+import type { Backend, Config, Service } from './model.js'
 
 interface Named {
   /** The service's identity. */
@@ -19,9 +20,6 @@ export type DriftEntry =
     })
   | (Named & { readonly kind: 'remove' })
 
-const byIdentity = (service: Service): Map<string, Backend> =>
-  new Map(service.backends.map(backend => [backendIdentity(service, backend), backend]))
-
 const setOf = (before: Backend, after: Backend) => ({
   ...(before.weight === after.weight ? {} : { weight: after.weight }),
   ...(before.ringWeight === after.ringWeight || after.ringWeight === undefined
@@ -32,13 +30,13 @@ const setOf = (before: Backend, after: Backend) => ({
 
 /** @param config has the services of `base`; their backends may differ */
 export const driftOf = (base: Config, config: Config): DriftEntry[] => {
-  const present = new Map(config.services.map(service => [serviceIdentity(service), service]))
+  const present = new Map(config.services.map(service => [identitiesOf(service).service, service]))
   const entries: DriftEntry[] = []
   for (const before of base.services) {
-    const service = serviceIdentity(before)
+    const { service, byIdentity: was } = identitiesOf(before)
     const after = present.get(service)
     if (!after || after === before) continue
-    const [was, is] = [byIdentity(before), byIdentity(after)]
+    const { byIdentity: is } = identitiesOf(after)
     for (const [identity, backend] of was)
       if (!is.has(identity))
         entries.push({ service, identity, name: `${before.name}/${backend.name}`, kind: 'remove' })
@@ -66,7 +64,7 @@ interface Draft {
 
 const draftOf = (service: Service): Draft => ({
   service,
-  backends: byIdentity(service),
+  backends: new Map(identitiesOf(service).byIdentity),
   names: new Set(service.backends.map(({ name }) => name)),
   isChanged: false,
 })
@@ -115,7 +113,7 @@ export const withDrift = (
   base: Config,
   entries: readonly DriftEntry[],
 ): { readonly config: Config; readonly warnings: readonly string[] } => {
-  const drafts = new Map(base.services.map(service => [serviceIdentity(service), draftOf(service)]))
+  const drafts = new Map(base.services.map(service => [identitiesOf(service).service, draftOf(service)]))
   const warnings: string[] = []
   for (const entry of entries) {
     const draft = drafts.get(entry.service)

@@ -3,9 +3,9 @@ import type { Sight } from './admin.js'
 import type { AdminProgress, Going } from './admin-progress.js'
 import type { Event } from './control/protocol.js'
 import type { Tables } from './dataplane/tables.js'
+import { backendKey } from './identities.js'
 import type { Log } from './log.js'
 import { deadlineOf, type Running } from './running.js'
-import { backendKey } from './wanted.js'
 
 export interface GoingsOptions {
   readonly running: ReadonlyMap<string, Running>

@@ -7,10 +7,11 @@ import { type ParsedConfig, parseConfig } from './config.js'
 import type { Change, Drift, Handlers, Method, Peer, ServiceRow, Status } from './control/protocol.js'
 import type { Daemon } from './daemon.js'
 import { BalancerError } from './errors.js'
+import { backendKey } from './identities.js'
 import { type Journal, textDigest } from './journal.js'
 import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
-import { type AppliedText, backendKey, type Wanted, withOrder, withoutLeaving } from './wanted.js'
+import { type AppliedText, type Wanted, withOrder, withoutLeaving } from './wanted.js'
 
 export interface DaemonInfo {
   readonly version: string

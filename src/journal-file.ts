@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync, renameSync } from 'node:fs'
-import { mkdir, open, rename } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 
 export interface CheckedFormat {
@@ -30,11 +30,21 @@ export const decodeChecked = ({ name }: CheckedFormat, bytes: Uint8Array): strin
   return end >= 0 && text.slice(0, end) === `${name} ${digestOf(body)}` ? body : null
 }
 
+/** The directory is made when it is missing. */
+const openInDirectory = async (path: string, mode: number): Promise<FileHandle> => {
+  try {
+    return await open(path, 'w', mode)
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 })
+    return open(path, 'w', mode)
+  }
+}
+
 /** Replaces a file atomically and durably. @throws the system's error, such as ENOSPC; then the old file is still there */
 export const replaceFile = async (path: string, text: string, mode: number): Promise<void> => {
   const beside = `${path}.tmp`
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 })
-  const file = await open(beside, 'w', mode)
+  const file = await openInDirectory(beside, mode)
   try {
     await file.writeFile(text)
     await file.sync()

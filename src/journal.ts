@@ -11,11 +11,12 @@ import { z } from 'zod'
 import type { Order } from './admin.js'
 import { parseConfig } from './config.js'
 import { driftOf, withDrift } from './drift.js'
+import { identitiesOf, keyOf } from './identities.js'
 import { encodeChecked, readChecked, replaceFile, setAside } from './journal-file.js'
 import type { Log } from './log.js'
 import { backendIdentity, type Config, serviceIdentity } from './model.js'
 import { createPasses } from './passes.js'
-import { type AppliedText, backendKey, keyOf, type Leaving, type Wanted } from './wanted.js'
+import type { AppliedText, Leaving, Wanted } from './wanted.js'
 
 const FORMAT = { name: 'linimo-journal 1' }
 const MODE = 0o600
@@ -98,13 +99,13 @@ export const textDigest = (text: string): string => createHash('sha256').update(
 
 const namesOf = ({ services }: Config): Map<string, { service: string; identity: string; name: string }> =>
   new Map(
-    services.flatMap(service =>
-      service.backends.map(backend => {
-        const identity = backendIdentity(service, backend)
-        const name = `${service.name}/${backend.name}`
-        return [backendKey(service, backend), { service: serviceIdentity(service), identity, name }] as const
-      }),
-    ),
+    services.flatMap(one => {
+      const { service, backends, keys } = identitiesOf(one)
+      return one.backends.map((backend, i) => {
+        const name = `${one.name}/${backend.name}`
+        return [keys[i]!, { service, identity: backends[i]!, name }] as const
+      })
+    }),
   )
 
 /** When each was asked for, by the wall clock: said once, and the same in every file. */

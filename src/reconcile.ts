@@ -1,5 +1,6 @@
 /** What differs between two configurations, in words. Pure. */
 import type { Change } from './control/protocol.js'
+import { identitiesOf } from './identities.js'
 import {
   type AdminState,
   type Backend,
@@ -121,8 +122,8 @@ export const diffConfigs = (before: Config, after: Config): Change[] => {
 export const diffOrders = (config: Config, before: Orders, after: Orders): Change[] => {
   if (before.size + after.size === 0) return []
   return config.services.flatMap(service =>
-    service.backends.flatMap((backend): Change[] => {
-      const key = `${serviceIdentity(service)} ${backendIdentity(service, backend)}`
+    service.backends.flatMap((backend, i): Change[] => {
+      const key = identitiesOf(service).keys[i]!
       const [was, is] = [before.get(key)?.state ?? 'enabled', after.get(key)?.state ?? 'enabled']
       const name = `${service.name}/${backend.name}`
       return was === is ? [] : [{ action: 'change', kind: 'backend', name, detail: `state ${was} -> ${is}` }]

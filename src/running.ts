@@ -4,13 +4,13 @@ import type { AdminProgress } from './admin-progress.js'
 import type { BackendRow, ServiceRow } from './control/protocol.js'
 import { type BackendCount, noCount } from './dataplane/counters.js'
 import type { ServiceCounts, Tables } from './dataplane/tables.js'
+import { backendKey } from './identities.js'
 import { type Backend, backendIdentity, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { ringDigest } from './ring.js'
 import { claimsOf } from './rings.js'
 import { backendRow, drainView, serviceRow } from './rows.js'
 import type { Standing } from './standing.js'
-import { backendKey } from './wanted.js'
 
 /** What a service's tables were made of. */
 export interface Running {

@@ -1,7 +1,8 @@
 /** What is wanted of the balancer: the configuration, and what was asked beyond it at run time. Pure values. */
 import type { Order } from './admin.js'
 import { defaultBackendName } from './config/rules.js'
-import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+import { identitiesOf, keyOf } from './identities.js'
+import type { Backend, Config, Service } from './model.js'
 
 /** A backend that is out of the configuration, and stays until its flows have gone. */
 export interface Leaving {
@@ -30,12 +31,6 @@ export interface Wanted {
   readonly leaving: ReadonlyMap<string, Leaving>
 }
 
-/** Names a backend among all: its service's identity, then its own. */
-export const keyOf = (service: string, identity: string): string => `${service} ${identity}`
-
-export const backendKey = (service: Service, backend: Backend): string =>
-  keyOf(serviceIdentity(service), backendIdentity(service, backend))
-
 /** Only what a configuration says. */
 export const wantedBy = (config: Config): Wanted => ({
   base: config,
@@ -44,9 +39,6 @@ export const wantedBy = (config: Config): Wanted => ({
   orders: new Map(),
   leaving: new Map(),
 })
-
-const identitiesOf = (service: Service): Map<string, Backend> =>
-  new Map(service.backends.map(backend => [backendIdentity(service, backend), backend]))
 
 /**
  * Another configuration. Backends that it lacks are leaving from here on, those that it has again are not any more; a
@@ -62,14 +54,14 @@ export const withConfig = (
 ): Wanted => {
   const orders = new Map(wanted.orders)
   const leaving = new Map(wanted.leaving)
-  const after = new Map(config.services.map(service => [serviceIdentity(service), service]))
+  const after = new Map(config.services.map(service => [identitiesOf(service).service, service]))
   for (const before of wanted.config.services) {
-    const service = serviceIdentity(before)
+    const { service, byIdentity } = identitiesOf(before)
     const now = after.get(service)
     if (now === before) continue
-    const kept = now ? identitiesOf(now) : new Map<string, Backend>()
-    for (const identity of kept.keys()) leaving.delete(keyOf(service, identity))
-    for (const [identity, backend] of identitiesOf(before)) {
+    const kept = now ? identitiesOf(now).byIdentity : new Map<string, Backend>()
+    if (leaving.size > 0) for (const identity of kept.keys()) leaving.delete(keyOf(service, identity))
+    for (const [identity, backend] of byIdentity) {
       if (kept.has(identity)) continue
       const key = keyOf(service, identity)
       if (now && mayStay(key)) leaving.set(key, { service, backend, sinceMs: nowMs })

@@ -15,6 +15,7 @@ const fileOf = (backends: readonly object[], changes: object = {}): string =>
         vip: '192.0.2.10',
         port: 80,
         'ring-size': 1021,
+        tracking: 'on-change',
         health: { type: 'tcp' },
         backends,
         ...changes,
