@@ -30,6 +30,12 @@ export interface Attachments {
     links: readonly NetlinkLink[],
     mustExist: boolean,
   ): Promise<void>
+  /**
+   * Whether interfaces that are not attached yet could be.
+   *
+   * @throws BalancerError `ERR_NO_INTERFACE`, `ERR_XDP_BUSY`
+   */
+  check(wanted: readonly string[], links: readonly NetlinkLink[]): void
   /** The interfaces that exist, for the entry table. */
   entries(): readonly EntryInterface[]
   status(): readonly InterfaceStatus[]
@@ -43,7 +49,7 @@ interface Attached {
 
 const busy = (name: string, programId: number): BalancerError =>
   new BalancerError('ERR_XDP_BUSY', `interface ${name} has another XDP program (id ${programId})`, {
-    hint: `see \`bpftool prog show id ${programId}\`; \`ip link set dev ${name} xdp off\` removes it`,
+    hint: `see \`bpftool prog show id ${programId}\`; \`ip link set dev ${name} xdp off\` removes it, unless a link of its owner's holds it`,
   })
 
 const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause)
@@ -58,6 +64,11 @@ export const createAttachments = ({
   const failed = new Map<string, string>()
   let names: readonly string[] = []
   let byName = new Map<string, NetlinkLink>()
+  let xdpBefore: Config['xdp'] | null = null
+
+  /** `auto` is content with generic, but tries native again when it is new. */
+  const suits = (mode: XdpMode, xdp: Config['xdp']): boolean =>
+    xdp === 'auto' ? mode === 'native' || xdpBefore === 'auto' : xdp === mode
 
   const statusOf = (name: string): InterfaceStatus => {
     const at = attached.get(name)
@@ -149,21 +160,33 @@ export const createAttachments = ({
     onChange(statusOf(name))
   }
 
+  const check = (wanted: readonly string[], links: readonly NetlinkLink[]): void => {
+    for (const name of wanted) {
+      if (names.includes(name)) continue
+      const link = links.find(one => one.name === name)
+      if (!link)
+        throw new BalancerError('ERR_NO_INTERFACE', `there is no interface ${name}`, {
+          hint: `there are: ${links.map(one => one.name).join(', ')}`,
+        })
+      const { programId } = queryXdp(link.ifindex)
+      if (programId !== 0 && dataplane.inheritedMode(link.ifindex) === null) throw busy(name, programId)
+    }
+  }
+
   return {
+    check,
     sync: async (config, links, mustExist) => {
       byName = new Map(links.map(link => [link.name, link]))
-      if (mustExist)
-        for (const name of config.interfaces)
-          if (!byName.has(name))
-            throw new BalancerError('ERR_NO_INTERFACE', `there is no interface ${name}`, {
-              hint: `there are: ${[...byName.keys()].join(', ')}`,
-            })
+      if (mustExist) check(config.interfaces, links)
       for (const name of [...attached.keys()]) {
         if (!config.interfaces.includes(name)) await detach(name, 'not configured')
         else if (byName.get(name)?.ifindex !== attached.get(name)!.ifindex)
           await detach(name, 'the interface is gone')
+        else if (!suits(attached.get(name)!.mode, config.xdp))
+          await detach(name, `xdp: ${config.xdp} is wanted`)
       }
       names = config.interfaces
+      xdpBefore = config.xdp
       for (const name of names) {
         const link = byName.get(name)
         if (link && !attached.has(name)) await attach(name, link, config.xdp, mustExist)

@@ -17,6 +17,7 @@ import { createNextHops, type NextHops } from './next-hops.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 import { openHealthFile } from './state.js'
+import { unkeptHealth } from './unkept.js'
 import type { Wanted } from './wanted.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
@@ -121,7 +122,8 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
     closing.push(() => nextHops.close())
 
-    const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
+    const healthFile =
+      pinDir === null ? unkeptHealth : openHealthFile({ stateDir, known: () => monitor.known(), log })
     const monitor = createMonitor(
       probe,
       systemClock,

@@ -15,6 +15,7 @@ import { createLog, type Log, type LogLevel } from './log.js'
 import type { Config } from './model.js'
 import { loadNative } from './native.js'
 import { instanceSeed } from './seed.js'
+import { unkeptJournal } from './unkept.js'
 
 export interface RunOptions {
   readonly configPath: string
@@ -38,6 +39,7 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
  * @throws BalancerError, or a system error, when it cannot start; then nothing has been touched
  */
 export const runDaemon = async (options: RunOptions): Promise<void> => {
+  const hangUps = listenForHangUps()
   const readConfigFile = (): string => {
     try {
       return readFileSync(options.configPath, 'utf8')
@@ -59,7 +61,7 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
   const lock = await takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir], peerCredentials)
   try {
     await ensureNotRunning({ socketPath, peerOf: peerCredentials })
-    await runLocked(options, { text, config }, readConfigFile, log)
+    await runLocked(options, { text, config }, readConfigFile, hangUps, log)
   } finally {
     await lock.release()
   }
@@ -80,15 +82,32 @@ const seedKeeper = ({ stateDir, pinDir }: RunOptions, log: Log): (() => string) 
   }
 }
 
+/** SIGHUP from the first moment on: one that comes before anybody can take it is taken then. */
+const listenForHangUps = (): { take(reload: () => void): void } => {
+  let reload = (): void => {
+    isPending = true
+  }
+  let isPending = false
+  process.on('SIGHUP', () => reload())
+  return {
+    take: taken => {
+      reload = taken
+      if (isPending) taken()
+    },
+  }
+}
+
 const runLocked = async (
   options: RunOptions,
   file: { readonly text: string; readonly config: Config },
   readConfigFile: () => string,
+  hangUps: ReturnType<typeof listenForHangUps>,
   log: Log,
 ): Promise<void> => {
   const { peerCredentials } = loadNative()
   const { pinDir, stateDir } = options
-  const journal = openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
+  const journal =
+    pinDir === null ? unkeptJournal : openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
   const audit = openAudit(stateDir, log)
   const { wanted, warnings } = journal.replay(file)
   for (const warning of warnings) log.warn({ event: 'journal.warning' }, warning)
@@ -122,7 +141,7 @@ const runLocked = async (
     })
     log.info({ event: 'daemon.started', version, pid: process.pid, config: options.configPath }, 'running')
 
-    process.on('SIGHUP', () => {
+    hangUps.take(() => {
       handlers
         .apply({}, { pid: process.pid, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 })
         .then(

@@ -14,7 +14,9 @@ const exitCodes: Readonly<Record<string, number>> = {
   EACCES: 5,
   EPERM: 5,
   ERR_NOT_FOUND: 6,
+  ERR_NO_INTERFACE: 6,
   ERR_CONFLICT: 7,
+  ERR_XDP_BUSY: 7,
   ERR_ALREADY_RUNNING: 7,
   ERR_TIMEOUT: 8,
 }

@@ -17,8 +17,11 @@ export const addRun = (program: Command, context: Context): void => {
     .command('run')
     .description('run the daemon in the foreground')
     .requiredOption('--config <file>', 'its configuration')
-    .option('--pin-dir <path>', 'where it pins (default /sys/fs/bpf/linimo/INSTANCE)')
-    .option('--no-pin', 'pin nothing: packets stop with the daemon')
+    .option(
+      '--pin-dir <path>',
+      'pin maps, program and links there, in bpffs: packets flow on without the daemon',
+    )
+    .option('--no-pin', 'pin nothing, as without --pin-dir: packets stop with the daemon')
     .option('--detach-on-exit', 'detach at SIGTERM and SIGINT, instead of leaving packets flowing')
     .option('--state-dir <path>', 'where it keeps its state (default /var/lib/linimo/INSTANCE)')
     .addOption(
@@ -36,7 +39,7 @@ export const addRun = (program: Command, context: Context): void => {
         instance,
         logLevel,
         ...paths,
-        pinDir: pin ? paths.pinDir : null,
+        pinDir: pin && pinDir !== undefined ? paths.pinDir : null,
         detachOnExit: detachOnExit ?? false,
       })
     })

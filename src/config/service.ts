@@ -126,7 +126,7 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     ringSize: values['ring-size'] ?? DEFAULT_RING_SIZE,
     hash: values.hash ?? WHOLE_FLOW,
     noBackend: values['no-backend'] ?? 'reject',
-    tracking: values.tracking ?? 'on-change',
+    tracking: values.tracking ?? 'never',
     idleTimeMs: values['idle-time'] ?? 15 * 60_000,
     udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,

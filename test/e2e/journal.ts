@@ -1,15 +1,26 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { Results } from '../../src/control/protocol.js'
-import { openLab, openSite, siteConfig, skip, startOn } from '../fixtures/site.js'
+import type { LabOptions } from '../../src/lab/lab.js'
+import { openLab, siteConfig, skip, startOn } from '../fixtures/site.js'
 
 type Diff = Results['diff']
+
+/** Only what is pinned outlives the daemon, and so do the changes made to it. */
+const openPinned = async (t: Test, options?: LabOptions) => {
+  const lab = await openLab(t, options)
+  const pinDir = `${await lab.mountBpffs()}/main`
+  const start = (config = siteConfig(lab)) => startOn(lab, config, 'main', pinDir)
+  const daemon = start()
+  await daemon.ready()
+  return { lab, daemon, start }
+}
 
 t.test(
   'what was changed at run time survives kill -9, is shown by diff, thrown away by apply',
   { skip },
   async t => {
-    const { lab, daemon } = await openSite(t)
+    const { lab, daemon, start } = await openPinned(t)
     const before = await daemon.ring('web4')
     await daemon.json('backend', 'set', 'web4/b1', '--weight', '7')
     await daemon.json('backend', 'drain', 'web4/b2', '--deadline', '10m')
@@ -20,7 +31,7 @@ t.test(
     const changed = await daemon.ring('web4')
     await daemon.stop('SIGKILL')
 
-    const again = startOn(lab, siteConfig(lab, {}, 3))
+    const again = start(siteConfig(lab, {}, 3))
     await again.json('status', '--wait', '30s')
     t.match(await again.until('web4', 'b1', ({ slots }) => slots > 0), { weight: 7 })
     const { drain, state } = await again.until('web4', 'b2', ({ slots }) => slots === 0)
@@ -60,13 +71,13 @@ t.test(
 )
 
 t.test('a damaged journal is named and kept aside; the file alone counts', { skip }, async t => {
-  const { lab, daemon } = await openSite(t, { backends: 1 })
+  const { daemon, start } = await openPinned(t, { backends: 1 })
   await daemon.json('backend', 'set', 'web4/b1', '--weight', '7')
   await daemon.stop('SIGKILL')
   const journal = `${daemon.socket.replace(/\.sock$/, '.state')}/journal`
   writeFileSync(journal, readFileSync(journal).subarray(0, -3))
 
-  const again = startOn(lab, siteConfig(lab))
+  const again = start()
   await again.json('status', '--wait', '30s')
   t.match(await again.json('backend', 'show', 'web4/b1'), { weight: 1 })
   t.match(again.running.output().stdout, /journal is damaged, and not used: kept as journal\.damaged/)
