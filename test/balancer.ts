@@ -24,7 +24,7 @@ const fileOf = (backends: readonly object[], changes: object = {}): string =>
   })
 
 const open = (t: Test, file: string, options: Partial<FakeSiteOptions> = {}): Promise<FakeSite> =>
-  createFakeSite({ file, stateDir: temporaryDirectory(t), ...options })
+  createFakeSite(t, { file, stateDir: temporaryDirectory(t), ...options })
 
 /** What the tables know of a backend: its flags and how many slots it owns. */
 const inTables = ({ put }: FakeSite, host: number) => {
@@ -208,14 +208,14 @@ t.test('what an earlier process left in the tables, and the file lacks, is leavi
 t.test('what was ordered survives a restart, and apply takes it back', async t => {
   const stateDir = temporaryDirectory(t)
   const file = fileOf([b(1), b(2), b(3)])
-  const site = await createFakeSite({ file, stateDir })
+  const site = await createFakeSite(t, { file, stateDir })
   site.flows.set('10.0.0.3:80', busy(1))
   await site.handlers['backend.drain']({ service: 'web', backend: 'b2', deadline: 600 }, PEER)
   await site.handlers['backend.set']({ service: 'web', backend: 'b1', weight: 0 }, PEER)
   await site.handlers['backend.remove']({ service: 'web', backend: 'b3' }, PEER)
   await site.handlers['backend.add']({ service: 'web', backend: 'b4', address: '10.0.0.4' }, PEER)
 
-  const again = await createFakeSite({ file, stateDir })
+  const again = await createFakeSite(t, { file, stateDir })
   const rows = await again.handlers['backend.list']({}, PEER)
   t.same(
     rows.map(({ backend, state, weight }) => `${backend} ${state} ${weight}`),
@@ -240,19 +240,19 @@ t.test('what was ordered survives a restart, and apply takes it back', async t =
   )
   await again.handlers.apply({}, PEER)
   t.match(await again.handlers.diff({}, PEER), { changes: [], drift: [], impact: [] })
-  const third = await createFakeSite({ file: again.file, stateDir })
+  const third = await createFakeSite(t, { file: again.file, stateDir })
   t.ok((await third.handlers['backend.list']({}, PEER)).every(({ state }) => state === 'enabled'))
 })
 
 t.test('a configuration applied over the socket survives, until the file is edited', async t => {
   const stateDir = temporaryDirectory(t)
   const file = fileOf([b(1)])
-  const site = await createFakeSite({ file, stateDir })
+  const site = await createFakeSite(t, { file, stateDir })
   await site.handlers.apply({ config: fileOf([b(1), b(2)]) }, PEER)
   const names = async ({ handlers }: FakeSite) =>
     (await handlers['backend.list']({}, PEER)).map(({ backend }) => backend)
-  t.same(await names(await createFakeSite({ file, stateDir })), ['b1', 'b2'])
-  const edited = await createFakeSite({ file: fileOf([b(3)]), stateDir })
+  t.same(await names(await createFakeSite(t, { file, stateDir })), ['b1', 'b2'])
+  const edited = await createFakeSite(t, { file: fileOf([b(3)]), stateDir })
   t.same(await names(edited), ['b3'])
   t.match(edited.log.lines, [{ level: 'warn', message: /the file was edited/ }])
 })
@@ -284,7 +284,7 @@ t.test("the share of the last minute's packets is that of the owners who lose sl
 
 t.test('each change is in the audit log, done or refused', async t => {
   const stateDir = temporaryDirectory(t)
-  const site = await createFakeSite({ file: fileOf([b(1), b(2)]), stateDir })
+  const site = await createFakeSite(t, { file: fileOf([b(1), b(2)]), stateDir })
   await site.handlers['backend.drain']({ service: 'web', backend: 'b2' }, PEER)
   await t.rejects(site.handlers['backend.set']({ service: 'web', backend: 'b9', weight: 1 }, PEER))
   site.file = 'nonsense'
