@@ -64,7 +64,9 @@ export const withConfig = (
     for (const [identity, backend] of byIdentity) {
       if (kept.has(identity)) continue
       const key = keyOf(service, identity)
-      if (now && mayStay(key)) leaving.set(key, { service, backend, sinceMs: nowMs })
+      // Where nothing is tracked, nobody knows of flows that could stay.
+      if (now && now.tracking !== 'never' && mayStay(key))
+        leaving.set(key, { service, backend, sinceMs: nowMs })
       orders.delete(key)
     }
   }

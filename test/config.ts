@@ -71,7 +71,7 @@ t.test('what is left out has its default', async t => {
     ringSize: 65537,
     hash: ['source', 'source-port', 'destination', 'destination-port'],
     noBackend: 'reject',
-    tracking: 'on-change',
+    tracking: 'never',
     idleTimeMs: 900_000,
     udpIdleTimeMs: 60_000,
     health: null,
