@@ -87,7 +87,8 @@ export interface AuditOptions {
 export const openAudit = (stateDir: string, log: Log, options: AuditOptions = {}): AuditLog => {
   const { maxBytes = MAX_BYTES, wall = () => new Date() } = options
   const path = join(stateDir, 'audit.log')
-  let waiting: string[] = endsAmidLine(path) ? ['\n'] : []
+  let waiting: string[] = []
+  let isAmidLine = endsAmidLine(path)
   let lost = 0
   let writing: Promise<void> | null = null
   let size: number | null = null
@@ -126,12 +127,14 @@ export const openAudit = (stateDir: string, log: Log, options: AuditOptions = {}
     while (waiting.length > 0) {
       const text = take()
       try {
-        await append(text)
+        await append(isAmidLine ? `\n${text}` : text)
+        isAmidLine = false
         if (isBroken) log.info({ event: 'audit.written', path, lost }, 'the audit log is written again')
         isBroken = false
         lost = 0
       } catch (cause) {
         size = null
+        isAmidLine = endsAmidLine(path) // a full disk takes what fits
         lost += text.split('\n').length - 1
         const code = (cause as { code?: string }).code ?? String(cause)
         if (!isBroken) log.warn({ event: 'audit.failed', path, code }, 'the audit log cannot be written')
