@@ -38,7 +38,9 @@ export const breakingServices = ({
 }: Pick<PreviewOptions, 'running' | 'wanted' | 'isReseeded'>): { name: string; reason: string }[] =>
   wanted.services.flatMap(after => {
     const before = running.get(serviceIdentity(after))?.service
-    const reason = before && before.backends.length > 0 ? breakingChange(before, after, isReseeded) : null
+    // Where nothing is tracked, no change has promised to keep flows.
+    const isKept = before && before.backends.length > 0 && before.tracking !== 'never'
+    const reason = isKept ? breakingChange(before, after, isReseeded) : null
     return reason === null ? [] : [{ name: after.name, reason }]
   })
 

@@ -100,6 +100,9 @@ export const createRingSlots = (
   let since: Uint32Array | null = null
   const tracked = { grace: 0, learning: 0, keeping: 0 }
 
+  /** Asked for by every backend of a service at once: made again only after a store. */
+  let knownHomes: ReadonlySet<number> | null = null
+
   const clock = (): number => Math.floor(now()) >>> 0
   const stamp = (slot: number, at: number): void => {
     since ??= new Uint32Array(size).fill(at)
@@ -131,6 +134,7 @@ export const createRingSlots = (
     count(from, -1)
     count(to, 1)
     memory.write(base + slot, after)
+    knownHomes = null
   }
 
   adopt()
@@ -201,7 +205,9 @@ export const createRingSlots = (
     },
     counts: () => ({ ...tracked }),
     homes: () => {
+      if (knownHomes) return knownHomes
       const homes = new Set<number>()
+      knownHomes = homes
       if (tracked.grace + tracked.learning === 0) return homes
       for (let slot = 0; slot < size; slot++) {
         const word = memory.read(base + slot)

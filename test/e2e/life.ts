@@ -42,7 +42,7 @@ t.test("another's XDP program is left alone, and the refusal says so", { skip },
   await lab.balancer.ip(`link set dev eth0 xdpdrv obj ${OTHER_PROGRAM} sec xdp`)
   const other = await attachedXdp(lab.balancer, 'eth0')
   const { code, stdout, stderr } = await startOn(lab, siteConfig(lab)).running.exited
-  t.equal(code, 1)
+  t.equal(code, 7)
   t.match(stdout + stderr, /eth0/)
   t.match(stdout + stderr, /XDP program/)
   t.same(await attachedXdp(lab.balancer, 'eth0'), other)

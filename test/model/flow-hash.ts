@@ -13,7 +13,11 @@ export interface FlowBytes {
   readonly ports: Uint8Array
 }
 
-export const flowHash = (tables: Tables, service: ServiceEntry, { source, ports }: FlowBytes): bigint => {
+export const flowHash = (
+  tables: Pick<Tables, 'hashKeys'>,
+  service: Pick<ServiceEntry, 'hash' | 'hashSeed'>,
+  { source, ports }: FlowBytes,
+): bigint => {
   const [key0, key1, key2, key3] = tables.hashKeys
   const has = (part: ServiceEntry['hash'][number]): boolean => service.hash.includes(part)
   const portWord =
