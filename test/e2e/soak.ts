@@ -1,0 +1,29 @@
+/** The soak, short: `npm run soak -- --minutes N` is the long one. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { chosenSeed } from '../fixtures/random.js'
+import { skip } from '../fixtures/site.js'
+
+const RUN = fileURLToPath(new URL('../soak/run.ts', import.meta.url))
+
+t.test(
+  'connections outlive every change but the death of their backend',
+  { skip, timeout: 175_000 },
+  async t => {
+    const seed = chosenSeed(Date.now() >>> 0)
+    const args = ['--import', 'tsx', RUN, '--minutes', '1', '--seed', String(seed)]
+    const soak = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => soak.kill('SIGTERM'))
+    let text = ''
+    soak.stdout.setEncoding('utf8').on('data', (more: string) => {
+      text += more
+    })
+    const [code] = await once(soak, 'close')
+    t.comment(text)
+    t.match(text, /broken that should not have been: 0\n/)
+    t.match(text, /ended because their backend died or was cut off: [1-9]/, 'and some backends died')
+    t.equal(code, 0, `LINIMO_SEED=${seed}`)
+  },
+)

@@ -1,0 +1,198 @@
+/**
+ * Connections that are kept: `npm run soak -- --minutes 10 [--seed 7]`. Hundreds of real connections and UDP flows in
+ * network namespaces, each asking again and again who answers, while backends come, go, drain and fail and the daemon is
+ * killed and replaced: first a script, then, until the time is over, whatever the seed yields. Exits with 1 when a
+ * connection broke that should not have, when a change moved no slot, or when fewer than 50 connections lived on the
+ * slots that a scripted one moved. Needs root.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { VIP } from '../../src/lab/lab.js'
+import { closeAllNamespaces } from '../../src/lab/namespaces.js'
+import { seededRandom } from '../fixtures/random.js'
+import { type Change, createChanges } from './changes.js'
+import { createJudge } from './judge.js'
+import { openSoak, PORT, RING_SIZE, SEED, SERVICES } from './site.js'
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '5' },
+    seed: { type: 'string' },
+    connections: { type: 'string', default: '800' },
+  },
+})
+const began = Date.now()
+const endsAt = began + Number(values.minutes) * 60_000
+const seed = values.seed === undefined ? began >>> 0 : Number(values.seed) >>> 0
+const connections = Number(values.connections)
+if (!(Number(values.minutes) > 0 && connections > 0))
+  throw new Error('--minutes and --connections are numbers above 0')
+const BACKENDS = 6
+const SPARE = `b${BACKENDS + 1}`
+const MIN_LIVING = 50
+
+const say = (text: string): void => {
+  process.stdout.write(`${((Date.now() - began) / 1000).toFixed(1).padStart(7)} s  ${text}\n`)
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void closeAllNamespaces().then(() => process.exit(1)))
+
+say(`seed ${seed}: ${connections} connections, ${values.minutes} minutes`)
+const random = seededRandom(seed)
+const site = await openSoak({
+  backends: BACKENDS,
+  isUpgrading: true,
+  steady: Math.ceil(connections * 0.7),
+  resting: Math.floor(connections * 0.3),
+  datagrams: Math.ceil(connections / 8),
+  steadyMs: 1000,
+})
+const problems: string[] = []
+let isOver = false
+try {
+  const judge = createJudge({
+    seed: SEED,
+    vip: VIP,
+    port: PORT,
+    client: '10.0.0.1',
+    ringSize: RING_SIZE,
+    onBroken: over => say(`BROKEN ${JSON.stringify(over)}`),
+  })
+  const changes = createChanges(site, judge)
+  const listening = (async () => {
+    for (; !isOver; await sleep(50)) for (const said of site.heard()) judge.hear(said)
+  })()
+  // A check that fails without a fault is one all the same: the machine is slow at times.
+  const watching = (async () => {
+    for (; !isOver; await sleep(250)) {
+      const rows = await site.control(client => client.backend.list()).catch(() => [])
+      for (const { backend, state, health } of rows)
+        if (state === 'enabled' && health === 'down') judge.fails(backend, 'health')
+    }
+  })()
+
+  const owners = () =>
+    site.control(client => Promise.all(SERVICES.map(service => client.ring.show(service, { slots: true }))))
+  const counts = { changes: 0, moved: 0, least: Number.POSITIVE_INFINITY }
+  const make = async (change: Change, isScripted: boolean): Promise<void> => {
+    const [before, beforePing] = await owners()
+    const open = judge.slots()
+    await change.run()
+    const [after, afterPing] = await owners()
+    const moved = new Set(
+      after!.owners!.flatMap((owner, slot) => (owner === before!.owners![slot] ? [] : [slot])),
+    )
+    const movedPing = afterPing!.owners!.filter((owner, slot) => owner !== beforePing!.owners![slot]).length
+    const living = open.filter(slot => moved.has(slot)).length
+    say(`${change.title}: ${moved.size} slots moved, ${living} connections on them`)
+    counts.changes++
+    counts.moved += moved.size
+    if (change.moves !== moved.size > 0 || change.moves !== movedPing > 0)
+      problems.push(`${change.title}: ${moved.size} and ${movedPing} slots moved`)
+    if (!change.moves || !isScripted) return
+    counts.least = Math.min(counts.least, living)
+    if (living < MIN_LIVING)
+      problems.push(`${change.title}: only ${living} connections on the slots that it moved`)
+  }
+  const isTime = (): boolean => Date.now() < endsAt && judge.verdict().broken.length < 20
+
+  for (let waited = 0; judge.open().tcp < connections * 0.95; waited += 100) {
+    if (waited > 30_000)
+      throw new Error(`only ${judge.open().tcp} connections open: ${JSON.stringify(judge.verdict())}`)
+    await sleep(100)
+  }
+  say(`${judge.open().tcp} connections and ${judge.open().udp} UDP flows are open`)
+  const script: readonly (Change | number)[] = [
+    changes.weight('b1', 3),
+    1500,
+    changes.add(SPARE),
+    changes.drain('b5'),
+    1500,
+    changes.severalWeights({ b2: 2, b3: 3, b6: 2 }),
+    changes.killDaemon(1000),
+    2000,
+    changes.crash('b6'),
+    changes.weight('b1', 1),
+    1000,
+    changes.restart('b6'),
+    changes.undrain('b5'),
+    1500,
+    changes.upgrade(),
+    changes.linkDown('b3'),
+    4000,
+    changes.linkUp('b3'),
+    changes.killDaemon(0),
+    changes.remove(SPARE),
+  ]
+  for (const step of script) {
+    if (typeof step === 'number') await sleep(step)
+    else await make(step, true)
+  }
+  const faults = new Map<string, { readonly at: number; readonly change: Change }>()
+  let isLeaving = true
+  let leaveAt = Date.now() + 2000
+  while (isTime()) {
+    await sleep(random.between(200, 6000))
+    for (const [name, { at, change }] of faults)
+      if (Date.now() > at) {
+        faults.delete(name)
+        await make(change, false)
+      }
+    if (isLeaving && Date.now() > leaveAt) {
+      // What is left of it ends as connections do; then it is gone, and its host can be added again.
+      site.leave(SPARE)
+      const { length } = (await site.control(client => client.backend.list())).filter(
+        row => row.backend === SPARE,
+      )
+      if (length === 0) say(`${SPARE} has gone`)
+      isLeaving = length > 0
+      leaveAt = Date.now() + 5000
+    }
+    if (endsAt - Date.now() < 15_000) continue
+    const change = await changes.random(random, SPARE)
+    if (change === null) continue
+    if (isLeaving && change.title.startsWith('add')) continue
+    await make(change, false)
+    const name = /of (b\d+) (is killed|goes down)/.exec(change.title)
+    if (name)
+      faults.set(name[1]!, {
+        at: Date.now() + random.between(1000, 20_000),
+        change: name[2] === 'is killed' ? changes.restart(name[1]!) : changes.linkUp(name[1]!),
+      })
+    if (change.title.startsWith('remove')) {
+      isLeaving = true
+      leaveAt = Date.now() + 10_000
+    }
+  }
+  for (const { change } of faults.values()) await make(change, false)
+  // Whoever rests asks once more.
+  await sleep(Math.min(32_000, Math.max(0, endsAt + 32_000 - Date.now())))
+  isOver = true
+  await Promise.all([listening, watching])
+  await site.endClient()
+  for (const said of site.heard()) judge.hear(said)
+
+  const verdict = judge.verdict()
+  const { broken, excused } = verdict
+  const died = Object.values(excused).reduce((sum, count) => sum + count, 0)
+  say(
+    `${verdict.connections} connections, ${verdict.flows} UDP flows, ${verdict.answered} of ${verdict.asked} questions answered`,
+  )
+  say(`${verdict.unopened} attempts found nobody, ${verdict.polite} ended as asked`)
+  say(
+    `${counts.changes} changes moved ${counts.moved} slots; at least ${counts.least} connections lived on those of a scripted one`,
+  )
+  if (verdict.answered < verdict.connections) problems.push('hardly anything was answered')
+  for (const problem of problems) say(`PROBLEM ${problem}`)
+  say(`seed ${seed}`)
+  say(`ended because their backend died or was cut off: ${died} ${JSON.stringify(excused)}`)
+  say(`broken that should not have been: ${broken.length}`)
+  process.exitCode = broken.length > 0 || problems.length > 0 ? 1 : 0
+} catch (error) {
+  say(`FAILED ${error instanceof Error ? error.stack : String(error)}`)
+  say(site.daemon().running.output().stdout.split('\n').slice(-15).join('\n'))
+  process.exitCode = 1
+} finally {
+  isOver = true
+  await site.close()
+}
