@@ -61,6 +61,7 @@ const config = (changes: object = {}, hosts = [1, 2, 3], root: object = {}): Con
         web: {
           vip: '192.0.2.10',
           port: 80,
+          tracking: 'on-change',
           'ring-size': 1021,
           backends: hosts.map(host => ({ address: `10.0.0.${host}` })),
           ...changes,

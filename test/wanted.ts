@@ -8,7 +8,14 @@ const config = (...addresses: string[]): Config =>
   parseConfig(
     JSON.stringify({
       interfaces: ['eth0'],
-      services: { web: { vip: '192.0.2.10', port: 80, backends: addresses.map(address => ({ address })) } },
+      services: {
+        web: {
+          vip: '192.0.2.10',
+          port: 80,
+          tracking: 'on-change',
+          backends: addresses.map(address => ({ address })),
+        },
+      },
     }),
   ).config
 const none = parseConfig('interfaces: [eth0]\n').config
