@@ -32,7 +32,7 @@ export interface Lab {
   readonly backends: readonly BackendHost[]
   /** One more backend, `b4` after `b3`, its nginx running. */
   readonly addBackend: () => Promise<BackendHost>
-  /** One more client, on the backends' switch: it reaches the VIPs through the balancer's interface there. */
+  /** One more client, on the backends' switch: it reaches the VIPs through the balancer's interface there. XDP can send from it. */
   readonly addNeighbour: () => Promise<Host>
   /** A bpf file system for pins, mounted below `directory`; it goes with the lab. */
   readonly mountBpffs: () => Promise<string>
@@ -129,7 +129,7 @@ export const createLab = async (options: LabOptions = {}): Promise<Lab> => {
     for (let number = 1; number <= (options.backends ?? 3); number++) await addBackend()
     const addNeighbour = async () => {
       const host = await namespaces.add('neighbour')
-      await back.connect(host, 'eth0', ['10.0.0.100/24', 'fd00:10::100/64'])
+      await back.connectXdp(host, 'eth0', ['10.0.0.100/24', 'fd00:10::100/64'])
       await host.ip(...vips.map(vip => routeTo(vip, '10.0.0', 'fd00:10')))
       return host
     }

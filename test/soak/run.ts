@@ -42,6 +42,7 @@ const random = seededRandom(seed)
 const site = await openSoak({
   backends: BACKENDS,
   isUpgrading: true,
+  isChecked: true,
   steady: Math.ceil(connections * 0.7),
   resting: Math.floor(connections * 0.3),
   datagrams: Math.ceil(connections / 8),

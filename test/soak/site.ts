@@ -36,7 +36,7 @@ export interface SoakSite {
 }
 
 const program = (name: string): string => fileURLToPath(new URL(`./programs/${name}.ts`, import.meta.url))
-const tsx = (name: string, ...args: readonly string[]): [string, ...string[]] => [
+export const soakProgram = (name: string, ...args: readonly string[]): [string, ...string[]] => [
   process.execPath,
   '--import',
   'tsx',
@@ -52,7 +52,7 @@ const until = async (what: string, isSo: () => boolean, timeoutMs = 30_000): Pro
 }
 
 const serve = async (host: Host, name: string): Promise<Running> => {
-  const running = host.start(tsx('server', name, String(PORT), VIP))
+  const running = host.start(soakProgram('server', name, String(PORT), VIP))
   await until(`${name} listens`, () => {
     const { stdout, stderr } = running.output()
     if (stderr) throw new Error(`${name}: ${stderr}`)
@@ -61,16 +61,16 @@ const serve = async (host: Host, name: string): Promise<Running> => {
   return running
 }
 
-const configOf = (backends: readonly BackendHost[]): string => {
-  const health = { type: 'tcp', port: PORT, interval: '700ms', timeout: '700ms', rise: 2, fall: 4 }
+const configOf = (backends: readonly BackendHost[], isChecked: boolean): string => {
+  const check = { type: 'tcp', port: PORT, interval: '700ms', timeout: '700ms', rise: 2, fall: 4 }
   const rows = backends.map(({ name, address }) => ({ name, address }))
   const service = {
     vip: VIP,
     port: PORT,
     'ring-size': RING_SIZE,
     tracking: 'on-change',
-    health,
     backends: rows,
+    ...(isChecked ? { health: check } : {}),
   }
   return JSON.stringify({
     interfaces: ['eth0'],
@@ -87,6 +87,10 @@ export interface SoakOptions extends Pick<ClientOptions, 'steady' | 'resting' | 
   /** In the configuration; one more host waits to be added. */
   readonly backends: number
   readonly isUpgrading: boolean
+  /** Without health checks nothing but a change moves a slot. */
+  readonly isChecked: boolean
+  /** Default: RESTING_MS. */
+  readonly restingMs?: number
 }
 
 export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
@@ -102,7 +106,7 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
     const servers = new Map<string, Running>()
     for (const one of lab.backends) servers.set(one.name, await serve(one, one.name))
 
-    const config = configOf(lab.backends.slice(0, options.backends))
+    const config = configOf(lab.backends.slice(0, options.backends), options.isChecked)
     let daemon: Daemon
     const begin = async (build: 'this' | 'another' = 'this'): Promise<Daemon> => {
       const instance = `${lab.prefix}-main`
@@ -114,8 +118,8 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
     }
     await begin()
 
-    const asked: ClientOptions = { ...options, host: VIP, port: PORT, restingMs: RESTING_MS }
-    const client = lab.client.start(tsx('client', JSON.stringify(asked)))
+    const asked: ClientOptions = { restingMs: RESTING_MS, ...options, host: VIP, port: PORT }
+    const client = lab.client.start(soakProgram('client', JSON.stringify(asked)))
     let read = 0
     const heard = (): readonly Said[] => {
       const { stdout } = client.output()
