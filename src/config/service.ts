@@ -130,7 +130,10 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     idleTimeMs: values['idle-time'] ?? 15 * 60_000,
     udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
-    lastResort: values['last-resort'] ?? 'drained',
+    // A drain means something only where connections are kept.
+    lastResort:
+      values['last-resort'] ??
+      (values.tracking === undefined || values.tracking === 'never' ? 'none' : 'drained'),
     health,
     backends: backends.flatMap(finishBackend),
   }
