@@ -10,6 +10,7 @@ import {
   loadBalancer,
   packetsByVerdict,
   RING_SIZE,
+  type ServiceToLoad,
 } from './data-plane/balancer.js'
 import { type Case, cases, services } from './data-plane/cases.js'
 import { loadTrampoline, programFd, programInfo, type Trampoline } from './data-plane/trampoline.js'
@@ -24,16 +25,22 @@ const PACKETS_OF_MANY_FLOWS = 1_000_000
 /** Each round begins with another case, this many after the last round's. */
 const ROTATION = 5
 
-interface Plan {
+export interface Plan {
   readonly loads: number
   readonly rounds: number
   readonly cases: readonly Case[]
+  readonly services: readonly ServiceToLoad[]
+  /** Entries of the flow cache, with every slot tracked; null: no slot is. */
+  readonly flows: number | null
+  /** Before each round, outside of what is measured. */
+  readonly prepare?: (balancer: Balancer) => void
 }
 
+const untracked = { services, flows: null }
 const planOf = ({ isQuick }: BenchOptions): Plan =>
   isQuick
-    ? { loads: 1, rounds: 12, cases: cases.filter(one => one.isQuick) }
-    : { loads: 3, rounds: 15, cases }
+    ? { loads: 1, rounds: 12, cases: cases.filter(one => one.isQuick), ...untracked }
+    : { loads: 3, rounds: 15, cases, ...untracked }
 
 const packetsARound = ({ flows }: Case): number => (flows === 1 ? PACKETS : PACKETS_OF_MANY_FLOWS)
 
@@ -78,7 +85,7 @@ const checkVerdicts = async (balancer: Balancer, tracks: readonly Track[], fd: n
   }
 }
 
-const measureRound = (tracks: readonly Track[], fd: number, round: number): void => {
+const measureRound = (tracks: readonly Track[], fd: number, round: number, prepare: () => void): void => {
   const nsPerPacket = (track: Track, target: number, repeat: number): number => {
     track.trampoline.aim(target)
     return track.trampoline.run(repeat, LOOPBACK).cpuNs / repeat
@@ -87,7 +94,10 @@ const measureRound = (tracks: readonly Track[], fd: number, round: number): void
   for (let i = 0; i < tracks.length; i++) {
     const track = tracks[(first + i) % tracks.length]!
     const empty = () => track.empty.push(nsPerPacket(track, track.trampoline.emptyFd, PACKETS))
-    const balanced = () => track.balanced.push(nsPerPacket(track, fd, packetsARound(track.one)))
+    const balanced = () => {
+      prepare()
+      track.balanced.push(nsPerPacket(track, fd, packetsARound(track.one)))
+    }
     if ((round + i) % 2 === 0) {
       empty()
       balanced()
@@ -109,11 +119,11 @@ const describeProgram = (tag: string, fd: number): string => {
 }
 
 /** One load of the program, all rounds. */
-const measureLoad = async (
+export const measureLoad = async (
   plan: Plan,
   interfaces: Interfaces,
 ): Promise<{ rounds: Rounds[]; program: string }> => {
-  const balancer = await loadBalancer(services, interfaces)
+  const balancer = await loadBalancer(plan.services, interfaces, plan.flows)
   const tracks: Track[] = []
   try {
     const fd = programFd('prog_tag', balancer.dataplane.tag)
@@ -122,15 +132,16 @@ const measureLoad = async (
     await checkVerdicts(balancer, tracks, fd)
 
     const before = await packetsByVerdict(balancer)
-    for (let round = 0; round < plan.rounds; round++) measureRound(tracks, fd, round)
+    for (let round = 0; round < plan.rounds; round++)
+      measureRound(tracks, fd, round, () => plan.prepare?.(balancer))
     const sent = new Map<Verdict, number>()
     for (const { one } of tracks)
       sent.set(one.verdict, (sent.get(one.verdict) ?? 0) + plan.rounds * packetsARound(one))
     await expectCounts(balancer, before, sent, 'all rounds')
 
     const served = await backendsServed(balancer)
-    const forwarding = services.filter(({ way }) => way !== null).length
-    check(served > BACKENDS * (forwarding - 3), `only ${served} backends were sent packets`)
+    const forwarding = plan.services.filter(({ way }) => way !== null).length
+    check(served > BACKENDS * Math.max(0, forwarding - 3), `only ${served} backends were sent packets`)
     return { rounds: tracks, program: describeProgram(balancer.dataplane.tag, fd) }
   } finally {
     for (const { trampoline } of tracks) trampoline.close()
@@ -138,7 +149,7 @@ const measureLoad = async (
   }
 }
 
-const figureOf = (loads: readonly Rounds[]): Figure => {
+export const figureOf = (loads: readonly Rounds[]): Figure => {
   const { one } = loads[0]!
   const above = loads.map(({ empty, balanced }) => undisturbed(balanced) - undisturbed(empty))
   const empty = median(loads.map(load => undisturbed(load.empty)))

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { type Answer, type Bench, WrongMeasurement } from './bench.js'
 import { codec } from './codec.js'
 import { dataPlane } from './data-plane.js'
+import { dataPlaneTracked } from './data-plane-tracked.js'
 import { liveFrames } from './live-frames.js'
 import { describeMachine } from './machine.js'
 import { inNamespace } from './namespace.js'
@@ -13,7 +14,7 @@ import { publish } from './publish.js'
 import { answerText, machineText, questionText } from './report.js'
 import { ring } from './ring.js'
 
-const benches: readonly Bench[] = [dataPlane, liveFrames, publish, ring, codec, protocol]
+const benches: readonly Bench[] = [dataPlane, dataPlaneTracked, liveFrames, publish, ring, codec, protocol]
 const IN_NAMESPACE = 'LINIMO_BENCH_IN_NAMESPACE'
 
 const fail = (message: string): never => {

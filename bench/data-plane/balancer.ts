@@ -38,7 +38,10 @@ export interface Balancer {
 const backendAddress = (vip: string, index: number): string =>
   vip.includes(':') ? `2001:db8:b::${(index + 1).toString(16)}` : `10.0.${index >> 8}.${index & 255}`
 
-const serviceOf = ({ name, vip, port, protocol, backends = BACKENDS }: ServiceToLoad): Service => ({
+const serviceOf = (
+  { name, vip, port, protocol, backends = BACKENDS }: ServiceToLoad,
+  tracking: Service['tracking'],
+): Service => ({
   name,
   vip,
   port,
@@ -48,7 +51,7 @@ const serviceOf = ({ name, vip, port, protocol, backends = BACKENDS }: ServiceTo
   ringSize: RING_SIZE,
   hash: ['source', 'source-port', 'destination', 'destination-port'],
   noBackend: 'drop',
-  tracking: 'never',
+  tracking,
   idleTimeMs: 900_000,
   udpIdleTimeMs: 60_000,
   leaveDeadlineMs: 3_600_000,
@@ -64,8 +67,12 @@ const serviceOf = ({ name, vip, port, protocol, backends = BACKENDS }: ServiceTo
 })
 
 /** What a daemon would want of it, everybody up. */
-export const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedService => {
-  const service = serviceOf(toLoad)
+export const wantedOf = (
+  toLoad: ServiceToLoad,
+  interfaces: Interfaces,
+  tracking: Service['tracking'] = 'never',
+): WantedService => {
+  const service = serviceOf(toLoad, tracking)
   return {
     service,
     backends: service.backends.map((backend, index) => ({
@@ -87,16 +94,20 @@ export const wantedOf = (toLoad: ServiceToLoad, interfaces: Interfaces): WantedS
   }
 }
 
+/** @param flows entries of the flow cache, with every slot tracked; null: no slot is */
 export const loadBalancer = async (
   services: readonly ServiceToLoad[],
   interfaces: Interfaces,
+  flows: number | null = null,
 ): Promise<Balancer> => {
+  const limits = flows === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, flows }
   const dataplane = await Dataplane.load(
-    shapeFor(DEFAULT_LIMITS, SEED, { interfaces: 16, rejectsPerSecond: 1000 }),
+    shapeFor(limits, SEED, { interfaces: 16, rejectsPerSecond: 1000, tracking: flows !== null }),
   )
   const tables = createTables(dataplane, { now: () => performance.now() })
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
-  await tables.put(services.map(service => wantedOf(service, interfaces)))
+  const tracking = flows === null ? 'never' : 'always'
+  await tables.put(services.map(service => wantedOf(service, interfaces, tracking)))
   return { dataplane, tables }
 }
 

@@ -143,6 +143,24 @@ export const cases: readonly Case[] = [
   of('dead4', 1, null, true),
 ]
 
+/** The one service of the tracked cases. */
+export const trackedServices: readonly ServiceToLoad[] = services.filter(({ name }) => name === 'tcp4')
+
+const trackedCase = (what: string, name: JourneyName, flows: number, budget: number | null): Case => {
+  const one = of(name, flows, budget, true)
+  return { ...one, name: `${what}, ${flowsText(flows)}` }
+}
+
+/** Every slot tracked. A flow that is known hits; one that is new finds an empty cache, or a full one. */
+export const trackedCases = {
+  known: [
+    trackedCase('tracked DR, hit', 'tcp4', 1, 35),
+    trackedCase('tracked DR, hit', 'tcp4', 1048576, 160),
+  ],
+  remembered: [trackedCase('tracked DR, remembered', 'tcp4', ALL_NEW, 175)],
+  refused: [trackedCase('tracked DR, no place', 'tcp4', ALL_NEW, 175)],
+} satisfies Record<string, readonly Case[]>
+
 /** For frames that travel: out by another interface than they came in. */
 export const liveKinds: readonly (PacketKind & { readonly name: string })[] = (
   [

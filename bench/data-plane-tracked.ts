@@ -1,0 +1,64 @@
+/** What does it cost a packet that its slot is tracked? */
+import type { Answer, Bench, BenchOptions } from './bench.js'
+import { BACKENDS, type Balancer, RING_SIZE } from './data-plane/balancer.js'
+import { trackedCases, trackedServices } from './data-plane/cases.js'
+import { figureOf, measureLoad, type Plan } from './data-plane.js'
+import { addVethPair } from './namespace.js'
+
+const LOOPBACK = 1
+const MIB = 2 ** 20
+const BYTES_PER_FLOW = 8
+
+const emptyCache = ({ dataplane }: Balancer): void => {
+  new BigUint64Array(dataplane.memory('flow_cache')).fill(0n)
+}
+
+const plansOf = ({ isQuick }: BenchOptions): readonly (Plan & { readonly cacheMib: number })[] => {
+  const rounds = isQuick ? { loads: 1, rounds: 12 } : { loads: 3, rounds: 15 }
+  const of = (cacheMib: number, cases: Plan['cases'], prepare?: Plan['prepare']) => ({
+    ...rounds,
+    cases: cases.map(one => ({ ...one, name: `${one.name}, cache of ${cacheMib} MiB` })),
+    services: trackedServices,
+    flows: (cacheMib * MIB) / BYTES_PER_FLOW,
+    cacheMib,
+    ...(prepare ? { prepare } : {}),
+  })
+  return [
+    of(16, trackedCases.known),
+    of(8, trackedCases.known.slice(1).map(one => ({ ...one, budget: null }))),
+    of(16, trackedCases.remembered, emptyCache),
+    of(8, trackedCases.remembered, emptyCache),
+    of(8, trackedCases.refused),
+  ]
+}
+
+const run = async (options: BenchOptions): Promise<Answer> => {
+  const [other] = await addVethPair('out', 'sink')
+  const interfaces = { entry: LOOPBACK, other }
+  const figures: Answer['figures'][number][] = []
+  let program = ''
+  const plans = plansOf(options)
+  for (const plan of plans) {
+    const loads: Awaited<ReturnType<typeof measureLoad>>[] = []
+    for (let load = 0; load < plan.loads; load++) loads.push(await measureLoad(plan, interfaces))
+    program = loads.at(-1)!.program
+    figures.push(...plan.cases.map((_, i) => figureOf(loads.map(({ rounds }) => rounds[i]!))))
+  }
+  return {
+    figures,
+    setup: [
+      program,
+      `${plans[0]!.loads} loads of the program, ${plans[0]!.rounds} rounds each`,
+      `one service, ${BACKENDS} backends, a ring of ${RING_SIZE} slots, all of them learning`,
+      'remembered: the cache is emptied before each round of a million new flows; no place: it is full of live ones',
+    ],
+  }
+}
+
+export const dataPlaneTracked: Bench = {
+  name: 'data-plane-tracked',
+  question: 'What does a packet cost whose slot is tracked, above a program that does nothing?',
+  method: 'as data-plane: ns a packet above empty, thread CPU time of BPF_PROG_TEST_RUN',
+  needsKernel: true,
+  run,
+}
