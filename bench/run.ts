@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { affinity } from './affinity.js'
 import { type Answer, type Bench, WrongMeasurement } from './bench.js'
 import { codec } from './codec.js'
 import { dataPlane } from './data-plane.js'
@@ -14,7 +15,16 @@ import { publish } from './publish.js'
 import { answerText, machineText, questionText } from './report.js'
 import { ring } from './ring.js'
 
-const benches: readonly Bench[] = [dataPlane, dataPlaneTracked, liveFrames, publish, ring, codec, protocol]
+const benches: readonly Bench[] = [
+  dataPlane,
+  dataPlaneTracked,
+  liveFrames,
+  publish,
+  ring,
+  codec,
+  protocol,
+  affinity,
+]
 const IN_NAMESPACE = 'LINIMO_BENCH_IN_NAMESPACE'
 
 const fail = (message: string): never => {
