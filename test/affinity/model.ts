@@ -110,6 +110,13 @@ for (const [index, variant] of variants.entries())
         ended['down in silence'] <= tally.flows / 100,
         `${ended['down in silence']} lost by overlapping failures`,
       )
+      t.ok(ended.idle <= tally.flows / 25, `${ended.idle} had been silent for longer than the idle time`)
+      const { unremembered } = ended
+      t.ok(
+        unremembered <= 2 * site.unremembered(),
+        `${unremembered} lost of ${site.unremembered()} that found no place`,
+      )
+      if (variant.flows > 1000) t.equal(site.unremembered(), 0, 'where there is room, each finds a place')
       if (breaks.length > 0) return
 
       // Afterwards everybody is well, the flows come to their end, and nothing is left to be remembered.
