@@ -25,7 +25,10 @@ const plansOf = ({ isQuick }: BenchOptions): readonly (Plan & { readonly cacheMi
   })
   return [
     of(16, trackedCases.known),
-    of(8, trackedCases.known.slice(1).map(one => ({ ...one, budget: null }))),
+    of(
+      8,
+      trackedCases.known.slice(1).map(one => ({ ...one, budget: null })),
+    ),
     of(16, trackedCases.remembered, emptyCache),
     of(8, trackedCases.remembered, emptyCache),
     of(8, trackedCases.refused),
