@@ -1,7 +1,6 @@
 /** Every failure that Linimo itself finds, by code; system errors pass through as `cause`. */
 export const errorCodes = {
   ERR_CONFIG_INVALID: 'the configuration has problems; each is listed with line and column',
-  ERR_RING_EMPTY: 'a ring was asked for without backends',
   ERR_RING_SIZE: 'a ring size is no prime between 251 and 655373, or smaller than its backends need',
   ERR_LAYOUT_MISMATCH: 'the BPF object and the generated layout are of different builds',
   ERR_LIMIT: 'a table is full: more services, backends or slots than `limits` allows',

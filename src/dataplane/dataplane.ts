@@ -306,11 +306,6 @@ export class Dataplane {
       .reduce(addCounts, noCount)
   }
 
-  /** By service id: packets of the service that were not forwarded. */
-  serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
-    return sumOfMaps(this.#countMaps('service_counts'), trafficFrom, addTraffic)
-  }
-
   #countMaps(name: CountName): readonly BpfMap[] {
     return [...this.#retired[name], this.#map(name)]
   }
