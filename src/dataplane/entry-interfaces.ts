@@ -1,0 +1,27 @@
+/** The interfaces that traffic enters by, in the data plane's memory. */
+import { interfaceLayout } from './layout.js'
+
+export interface EntryInterface {
+  readonly ifindex: number
+  readonly mac: Uint8Array
+}
+
+/** A width of the table, a power of two times `width`, at which no two of them meet. */
+export const widthFor = (interfaces: readonly EntryInterface[], width: number): number => {
+  let wide = width
+  while (new Set(interfaces.map(({ ifindex }) => ifindex % wide)).size !== interfaces.length) wide *= 2
+  return wide
+}
+
+export const writeInterfaces = (memory: ArrayBuffer, interfaces: readonly EntryInterface[]): void => {
+  const words = new BigUint64Array(memory)
+  const width = interfaceLayout.size / 8
+  const buckets = words.length / width
+  const byBucket = new Map(interfaces.map(one => [one.ifindex % buckets, one]))
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    const record = interfaceLayout.encode(byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) })
+    new BigUint64Array(record.buffer).forEach((word, i) => {
+      if (words[bucket * width + i] !== word) Atomics.store(words, bucket * width + i, word)
+    })
+  }
+}

@@ -1,0 +1,103 @@
+/** What does not fit loads a larger program (Dataplane.reshape), with the same things in its tables. */
+import { BalancerError } from '../errors.js'
+import { serviceIdentity } from '../model.js'
+import type { Dataplane, Shape } from './dataplane.js'
+import { writeInterfaces } from './entry-interfaces.js'
+import { GRACE_MS, type Held, type WantedService } from './held.js'
+import { slotLayout } from './layout.js'
+import { isTracking, serviceEntryOf } from './service-rules.js'
+import { createServiceTable } from './service-table.js'
+import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
+
+const MAX_BACKENDS = 2 ** slotLayout.SLOT_CURRENT_BITS
+const MAX_RESEEDS = 8
+
+export interface Growth {
+  /** Loads a program with room for more, or laid out by another seed, and moves over to it. @throws BalancerError `ERR_LIMIT` */
+  reshape(change: Partial<Shape>): Promise<void>
+  /** For all that a put brings; ring slots are taken one ring at a time. @throws BalancerError `ERR_LIMIT` */
+  makeRoom(wanted: readonly WantedService[]): Promise<void>
+  /** A ring that nobody owns. @throws BalancerError `ERR_LIMIT` */
+  freshSlots(size: number): Promise<RingSlots>
+}
+
+const double = (capacity: number, needed: number): number => {
+  let next = capacity
+  while (next < needed) next *= 2
+  return next
+}
+
+export const createGrowth = (held: Held): Growth => {
+  const { dataplane, services, backends, serviceIds, regions, now } = held
+
+  /** False, and nothing is touched: a service finds no room, and the next seed may do better. */
+  const fill = (next: Dataplane): boolean => {
+    const table = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
+    const entries = new Map(
+      [...services.values()].map(
+        at => [at, at.wanted ? serviceEntryOf(at.wanted.service, at, held.seed) : at.entry] as const,
+      ),
+    )
+    for (const entry of entries.values()) if (entry && !table.put(entry)) return false
+
+    const before = dataplane.memory('slots')
+    const after = next.memory('slots')
+    if (after.byteLength !== before.byteLength) new BigUint64Array(after).set(new BigUint64Array(before))
+    held.slots = slotMemory(after)
+    backends.moveTo(next.memory('backends'), next.shape.backends)
+    writeInterfaces(next.memory('interfaces'), held.interfaces)
+    held.table = table
+    for (const [at, entry] of entries) {
+      at.slots.moveTo(held.slots)
+      at.entry = entry
+    }
+    return true
+  }
+
+  const reshape = async (change: Partial<Shape>): Promise<void> => {
+    const shape = { ...dataplane.shape, ...change }
+    for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
+      if (attempt === MAX_RESEEDS)
+        throw new BalancerError('ERR_LIMIT', `no room for ${services.size} services in the service table`)
+    serviceIds.grow(shape.services)
+    regions.grow(shape.slots)
+  }
+
+  const takeRegion = async (size: number): Promise<number> => {
+    const base = regions.take(size)
+    if (base !== null) return base
+    await reshape({ slots: double(dataplane.shape.slots, dataplane.shape.slots + size) })
+    return takeRegion(size)
+  }
+
+  return {
+    reshape,
+    makeRoom: async wanted => {
+      const fresh = wanted.filter(({ service }) => !services.has(serviceIdentity(service))).length
+      const freshBackends = wanted.reduce((sum, { service, backends: all }) => {
+        const at = services.get(serviceIdentity(service))
+        return (
+          sum +
+          all.filter(({ identity }) => at === undefined || backends.idOf(at.id, identity) === undefined)
+            .length
+        )
+      }, 0)
+      const { shape } = dataplane
+      const change: { -readonly [K in keyof Shape]?: Shape[K] } = {}
+      if (!serviceIds.hasRoom(fresh)) change.services = double(shape.services, shape.services + fresh)
+      if (!backends.hasRoom(freshBackends)) {
+        change.backends = Math.min(MAX_BACKENDS, double(shape.backends, shape.backends + freshBackends))
+        if (change.backends === shape.backends)
+          throw new BalancerError('ERR_LIMIT', `more than ${MAX_BACKENDS - 1} backends in all`)
+      }
+      if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
+      if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) change.tracking = true
+      if (Object.keys(change).length > 0) await reshape(change)
+    },
+    freshSlots: async size => {
+      const base = await takeRegion(size)
+      for (let slot = 0; slot < size; slot++) held.slots.write(base + slot, 0)
+      return createRingSlots(held.slots, base, size, now)
+    },
+  }
+}

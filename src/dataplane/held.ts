@@ -1,0 +1,93 @@
+/** What the data plane's tables hold, as the control process knows it; at first what an earlier process left there. */
+import { addressText } from '../address.js'
+import { type Service, serviceIdentity } from '../model.js'
+import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
+import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
+import { type BackendCount, noCount } from './counters.js'
+import type { Dataplane } from './dataplane.js'
+import type { EntryInterface } from './entry-interfaces.js'
+import { protocolOf } from './service-rules.js'
+import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
+import { createRingSlots, type RingSlots, type SlotMemory, slotMemory } from './slots.js'
+
+/** Far longer than a packet is in the program: an id, a bucket, a region freed is not used again before. */
+export const GRACE_MS = 1000
+
+export interface WantedService {
+  readonly service: Service
+  /** One that is no longer listed is gone: nobody goes back to it. One that is leaving is listed, but owns no slot. */
+  readonly backends: readonly WantedBackend[]
+  /** Per slot an index into `backends`, -1: nobody. */
+  readonly owners: Int32Array
+}
+
+export interface HeldService {
+  readonly id: number
+  slots: RingSlots
+  /** The entry in the service table. */
+  entry: ServiceEntry | null
+  /** null: an earlier process's, of which nothing was wanted yet. */
+  wanted: WantedService | null
+  /** What its former backends have counted. */
+  retired: BackendCount
+  /** Slots that the last put wrote. */
+  written: number
+}
+
+/** The parts that move to other memory when the data plane is loaded anew are replaced. */
+export interface Held {
+  readonly dataplane: Dataplane
+  /** By serviceIdentity. */
+  readonly services: Map<string, HeldService>
+  readonly backends: BackendStore
+  readonly serviceIds: IdAllocator
+  readonly regions: RegionAllocator
+  slots: SlotMemory
+  table: ServiceTable
+  interfaces: readonly EntryInterface[]
+  /** 32 hex digits: keys the flow hash. */
+  seed: string
+  /** Milliseconds, monotonic. */
+  readonly now: () => number
+}
+
+export const newService = (id: number, slots: RingSlots, entry: ServiceEntry | null = null): HeldService => ({
+  id,
+  slots,
+  entry,
+  wanted: null,
+  retired: noCount,
+  written: 0,
+})
+
+/** @param now milliseconds, monotonic */
+export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
+  const { shape, serviceSeed } = dataplane
+  const slots = slotMemory(dataplane.memory('slots'))
+  const table = createServiceTable(dataplane.memory('services'), serviceSeed, GRACE_MS, now)
+  const backends = createBackendStore(dataplane, GRACE_MS, now, () => dataplane.shape.tracking)
+  const services = new Map<string, HeldService>()
+  for (const entry of table.entries()) {
+    const { addr, port, protocol, id, ringBase, ringSize } = entry
+    const identity = serviceIdentity({ vip: addressText(addr), port, protocol: protocolOf(protocol) })
+    services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry))
+  }
+  const found = [...services.values()]
+  return {
+    dataplane,
+    services,
+    backends,
+    serviceIds: createIds(0, shape.services, GRACE_MS, now, new Set(found.map(({ id }) => id))),
+    regions: createRegions(
+      shape.slots,
+      GRACE_MS,
+      now,
+      found.map(({ slots: { base, size } }) => ({ base, size })),
+    ),
+    slots,
+    table,
+    interfaces: [],
+    seed: shape.seed,
+    now,
+  }
+}
