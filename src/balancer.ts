@@ -1,35 +1,33 @@
 /**
  * The running balancer: what is wanted, what health checks and the kernel say, and from these the data plane's tables.
- * One path for every change: mark the services that it touches, and the next pass brings them up to date.
+ * One path for every change: mark the services that it touches, and the next pass brings them into effect (effect.ts).
  */
 
 import { createAdminProgress } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
+import { allBackends } from './checks.js'
 import type { BackendRow, Change, Event, Impact, RingView, ServiceRow } from './control/protocol.js'
-import { addTraffic } from './dataplane/counters.js'
-import type { Tables, WantedService } from './dataplane/tables.js'
+import type { Tables } from './dataplane/tables.js'
+import { createEffect, INTERFACES } from './effect.js'
 import { BalancerError } from './errors.js'
 import { createGoings } from './going.js'
 import type { Clock } from './health/clock.js'
 import type { Judgement } from './health/judge.js'
-import type { Checked, Monitor } from './health/monitor.js'
-import { backendKey, identitiesOf, keyOf } from './identities.js'
-import { createPacketMinute } from './impact-packets.js'
-import { breakingServices, previewImpact } from './impact-preview.js'
+import type { Monitor } from './health/monitor.js'
+import { backendKey } from './identities.js'
+import { createImpacts } from './impacts.js'
 import type { Journal } from './journal.js'
 import type { Log } from './log.js'
 import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
-import { createPasses } from './passes.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
-import { countSlots } from './ring.js'
-import { createRingBuilder } from './ring-builder.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
-import { createRings, type Rings } from './rings.js'
+import type { Rings } from './rings.js'
 import { createRunningRows, type Running } from './running.js'
-import { createSettling } from './settling.js'
 import { type Standing, standingOf, takers } from './standing.js'
-import { leavingOf, strayBackend, type Wanted, wantedBy, withConfig, withoutLeaving } from './wanted.js'
+import { withStrays } from './strays.js'
+import { createTelling } from './telling.js'
+import { type Wanted, wantedBy, withConfig, withoutLeaving } from './wanted.js'
 
 export interface BalancerOptions {
   readonly config: Config
@@ -95,39 +93,6 @@ export interface Balancer {
   ringView(service: string, options: RingViewOptions): RingView
 }
 
-/** In a pass's names: the interfaces are to be looked at. No service is called so. */
-const INTERFACES = 'interfaces'
-
-const SAMPLE_MS = 10_000
-
-/** Names a check: the service's identity, then the backend's. */
-export const checkKey = backendKey
-
-/** Those of the configuration, then those that leave it. */
-const allBackends = (wanted: Wanted): { readonly service: Service; readonly backend: Backend }[] =>
-  wanted.config.services.flatMap(service =>
-    [...service.backends, ...leavingOf(wanted, serviceIdentity(service))].map(backend => ({
-      service,
-      backend,
-    })),
-  )
-
-const checksOf = (wanted: Wanted): Checked[] =>
-  wanted.config.services.flatMap(service => {
-    const { health } = service
-    if (health === null) return []
-    const { service: identity, keys } = identitiesOf(service)
-    return [...service.backends, ...leavingOf(wanted, identity)].map((backend, i) => {
-      const { address } = backend
-      const port = health.port ?? backend.port ?? service.port
-      const key = keys[i] ?? backendKey(service, backend)
-      return { key, check: health, target: { address, port, vip: service.vip } }
-    })
-  })
-
-const isSameCheck = (a: Checked, b: Checked | undefined): boolean =>
-  a.key === b?.key && a.check === b.check && a.target.port === b.target.port && a.target.vip === b.target.vip
-
 /** Services of which orders or leaving backends differ. */
 const reordered = (before: Wanted, after: Wanted): string[] =>
   (['orders', 'leaving'] as const).flatMap(kind =>
@@ -137,166 +102,44 @@ const reordered = (before: Wanted, after: Wanted): string[] =>
   )
 
 export const createBalancer = (options: BalancerOptions): Balancer => {
-  const { tables, rings, nextHops, monitor, attachments, publish, log, clock, journal } = options
+  const { tables, rings, nextHops, monitor, attachments, publish, log, clock, journal, seedOf } = options
   let wanted = options.wanted ?? wantedBy(options.config)
   const running = new Map<string, Running>()
   const progress = createAdminProgress()
   progress.follow(wanted)
-  const minute = createPacketMinute(clock.now)
-  let preview: Rings | null = null
+  const telling = createTelling(publish, log)
 
-  const standingOfKey = (key: string, service: Service, backend: Backend): Standing =>
+  const standing = (service: Service, backend: Backend, key: string): Standing =>
     standingOf(service, backend, monitor.judgement(key), nextHops.get(backend), progress.admin(key))
-
   const standingNow = (service: Service, backend: Backend): Standing =>
-    standingOfKey(backendKey(service, backend), service, backend)
+    standing(service, backend, backendKey(service, backend))
 
-  const wantedBackend = (
-    service: Service,
-    backend: Backend,
-    identity: string,
-    standing: Standing,
-    ownsSlots: boolean,
-  ) => {
-    const resolution = nextHops.get(backend)
-    return {
-      identity,
-      address: backend.address,
-      port: backend.port ?? service.port,
-      // One that is out but has to serve as the last resort is not.
-      isDead: standing.isDead && !(standing.isLastResort && ownsSlots),
-      isDraining: standing.isDraining,
-      nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
-    }
-  }
+  const { changed, isSettled, isKept } = createEffect({
+    wanted: () => wanted,
+    running,
+    standing,
+    progress,
+    seedOf,
+    tables,
+    rings,
+    nextHops,
+    monitor,
+    attachments,
+    telling,
+    clock,
+  })
+  const impacts = createImpacts({
+    running,
+    tables,
+    standingUnordered: (service, backend) =>
+      standingOf(service, backend, monitor.judgement(backendKey(service, backend)), nextHops.get(backend)),
+    isReseeded: after => seedOf(after) !== seedOf(wanted.config),
+    now: clock.now,
+    log,
+  })
+  const rows = createRunningRows({ tables, nextHops, progress, standingNow, now: clock.now })
+  const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
 
-  const wantedOf = ({ service, owners, standings, slots, leaving }: Running): WantedService => {
-    const { backends: identities } = identitiesOf(service)
-    return {
-      service,
-      owners,
-      backends: [
-        ...service.backends.map((backend, i) =>
-          wantedBackend(service, backend, identities[i]!, standings[i]!, slots[i]! > 0),
-        ),
-        ...leaving.map(({ backend, standing }) =>
-          wantedBackend(service, backend, backendIdentity(service, backend), standing, false),
-        ),
-      ],
-    }
-  }
-
-  const tell = (before: Running | undefined, now: Running): void => {
-    const lacking = new Set(
-      before && identitiesOf(before.service).backends.filter((_, i) => before.standings[i]!.lacksNextHop),
-    )
-    const { backends: identities } = identitiesOf(now.service)
-    now.service.backends.forEach((backend, i) => {
-      const { lacksNextHop, reason } = now.standings[i]!
-      if (lacksNextHop === (lacking.size > 0 && lacking.has(identities[i]!))) return
-      const name = `${now.service.name}/${backend.name}`
-      if (lacksNextHop) log.warn({ event: 'backend.no-next-hop', backend: name, reason }, 'gets no packets')
-      else log.info({ event: 'backend.next-hop', backend: name }, 'its next hop is known')
-      publish({
-        kind: 'next-hop',
-        service: now.service.name,
-        backend: backend.name,
-        reason: lacksNextHop ? reason : null,
-      })
-    })
-  }
-
-  const tellHealth = (key: string, now: Judgement, before: Judgement): void => {
-    if (now.health === before.health) return
-    for (const { service, backend } of allBackends(wanted)) {
-      if (backendKey(service, backend) !== key) continue
-      const name = `${service.name}/${backend.name}`
-      if (now.health === 'up') log.info({ event: 'backend.up', backend: name }, 'up')
-      else log.warn({ event: 'backend.down', backend: name, reason: now.reason }, 'down')
-      publish({
-        kind: 'health',
-        service: service.name,
-        backend: backend.name,
-        health: now.health,
-        reason: now.reason,
-      })
-    }
-  }
-
-  const settling = createSettling(clock, service => void changed([service]).catch(() => {}))
-  /** Services that an earlier process left in the tables. */
-  const found = new Set(tables.identities())
-
-  const isSettling = (service: Service): boolean => {
-    const { health, backends } = service
-    const isAsked = (backend: Backend): boolean =>
-      backend.weight > 0 && progress.order(backendKey(service, backend)) === undefined
-    const { service: identity } = identitiesOf(service)
-    return settling.waits(identity, running.has(identity), () => ({
-      judgements:
-        health !== null &&
-        !health.initiallyUp &&
-        backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
-      nextHops: backends.some(backend => isAsked(backend) && 'reason' in nextHops.get(backend)),
-    }))
-  }
-
-  const runningNow = async (service: Service, leavers: readonly Backend[]): Promise<Running> => {
-    const { service: identity, keys } = identitiesOf(service)
-    const before = running.get(identity)
-    const standings = service.backends.map((backend, i) => standingOfKey(keys[i]!, service, backend))
-    const leaving = leavers.map(backend => ({ backend, standing: standingNow(service, backend) }))
-    const takes = isSettling(service) ? standings.map(() => false) : takers(standings)
-    const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
-    if (isSameRing) return { ...before, standings, leaving }
-    const owners = await rings.owners(service, takes)
-    const slots = countSlots(owners, service.backends.length)
-    return { service, standings, takes, owners, slots, leaving, digest: null }
-  }
-
-  let watched: readonly Checked[] = []
-  /** Most changes are none of the checks. */
-  const watch = (checks: readonly Checked[]): void => {
-    if (checks.length === watched.length && checks.every((check, i) => isSameCheck(check, watched[i]))) return
-    watched = checks
-    monitor.watch(checks)
-  }
-
-  /** Brings services up to date: those configured are put, those that are not are removed. */
-  const pass = async (identities: ReadonlySet<string>): Promise<void> => {
-    const present = wanted
-    const current = present.config
-    await nextHops.follow(allBackends(present).map(({ backend }) => backend))
-    watch(checksOf(present))
-    if (identities.has(INTERFACES)) {
-      await attachments.sync(current, nextHops.links(), false)
-      await tables.setInterfaces(attachments.entries())
-    }
-    await tables.setSeed(options.seedOf(current))
-
-    const configured = new Map(current.services.map(service => [serviceIdentity(service), service]))
-    const gone = [...running.keys(), ...found].filter(identity => !configured.has(identity))
-    const next: Running[] = []
-    for (const identity of identities) {
-      const service = configured.get(identity)
-      if (service) next.push(await runningNow(service, leavingOf(present, identity)))
-    }
-    tables.remove(gone)
-    for (const identity of gone) {
-      running.delete(identity)
-      settling.forget(identity)
-      found.delete(identity)
-      rings.forget(identity)
-    }
-    // What an earlier process left in the tables goes on as it is until there is something to say about it.
-    await tables.put(next.filter(({ service }) => !isKept(serviceIdentity(service))).map(wantedOf))
-    for (const one of next) {
-      tell(running.get(serviceIdentity(one.service)), one)
-      running.set(serviceIdentity(one.service), one)
-    }
-  }
-
-  const changed = createPasses(pass)
   const all = (): string[] => wanted.config.services.map(serviceIdentity)
 
   const find = (name: string): Running => {
@@ -307,42 +150,28 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     })
   }
 
-  const rows = createRunningRows({ tables, nextHops, progress, standingNow, now: clock.now })
-
   const save = async (): Promise<string | null> => (journal ? journal.save(wanted) : null)
 
-  /** Backends that an earlier process left in the tables, and that are out of the configuration now: they leave. */
-  const adopt = async (): Promise<void> => {
-    if (found.size === 0) return
-    const counts = await tables.counts()
-    const leaving = new Map(wanted.leaving)
-    const before = leaving.size
-    for (const service of wanted.config.services) {
-      const identity = serviceIdentity(service)
-      const listed = new Set(service.backends.map(backend => backendIdentity(service, backend)))
-      for (const backend of counts.get(identity)?.backends.keys() ?? []) {
-        const key = keyOf(identity, backend)
-        if (listed.has(backend) || leaving.has(key)) continue
-        leaving.set(key, { service: identity, backend: strayBackend(service, backend), sinceMs: clock.now() })
-      }
-    }
-    if (leaving.size === before) return
-    wanted = { ...wanted, leaving }
-    progress.follow(wanted)
-    void save()
+  const follow = (after: Wanted): void => {
+    wanted = after
+    progress.follow(after)
   }
 
-  const isKept = (identity: string): boolean => found.has(identity) && settling.has(identity)
-
-  const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
+  /** What an earlier process left in the tables, and nobody wants any more, leaves. */
+  const adopt = async (): Promise<void> => {
+    if (tables.identities().length === 0) return
+    const after = withStrays(wanted, await tables.counts(), clock.now())
+    if (after === wanted) return
+    follow(after)
+    void save()
+  }
 
   /** Those that leave and have come to their end are gone. */
   const settleGoing = (): void => {
     const ended = stepGoing()
     const gone = ended.filter(({ order }) => order.state === 'leaving').map(({ key }) => key)
     if (gone.length > 0) {
-      wanted = withoutLeaving(wanted, gone)
-      progress.follow(wanted)
+      follow(withoutLeaving(wanted, gone))
       void save()
     }
     const services = [...new Set(ended.map(({ service }) => service))]
@@ -355,27 +184,6 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     )
   }
 
-  const sample = async (): Promise<void> => {
-    const counts = await tables.counts()
-    const packets = new Map<string, number>()
-    for (const [service, { backends }] of counts)
-      for (const [identity, { tx, redirect }] of backends)
-        packets.set(keyOf(service, identity), Number(addTraffic(tx, redirect).packets))
-    minute.add(packets)
-  }
-  let sampledMs = Number.NEGATIVE_INFINITY
-
-  const trafficOf = (service: string, identity: string) => {
-    const flows = tables.flows(service, identity)
-    const size = running.get(service)?.owners.length
-    return {
-      packets: minute.packets(keyOf(service, identity)),
-      flows: flows !== null && tables.tracking(service).tracked === size ? flows.live : null,
-    }
-  }
-
-  const isReseeded = (after: Config): boolean => options.seedOf(after) !== options.seedOf(wanted.config)
-
   return {
     config: () => wanted.config,
     wanted: () => wanted,
@@ -387,8 +195,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
         ...diffConfigs(before.config, after.config),
         ...diffOrders(after.config, before.orders, after.orders),
       ]
-      wanted = after
-      progress.follow(after)
+      follow(after)
       const kept = new Set(before.config.services)
       const touched = after.config.services.filter(service => !kept.has(service)).map(serviceIdentity)
       const isWide = changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
@@ -407,33 +214,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       await changed(links ? [...all(), INTERFACES] : all())
     },
     checkInterfaces: after => attachments.check(after.interfaces, nextHops.links()),
-    breaks: after => breakingServices({ running, wanted: after, isReseeded: isReseeded(after) }),
-    impact: async after => {
-      await sample()
-      preview ??= createRings(createRingBuilder())
-      return previewImpact({
-        running,
-        wanted: after,
-        isReseeded: isReseeded(after),
-        rings: preview,
-        takersOf: service => {
-          const known = new Set(
-            running
-              .get(serviceIdentity(service))
-              ?.service.backends.map(backend => backendKey(service, backend)),
-          )
-          // Orders do not outlive an apply; who is new counts as up.
-          return takers(
-            service.backends.map(backend => {
-              const key = backendKey(service, backend)
-              const standing = standingOf(service, backend, monitor.judgement(key), nextHops.get(backend))
-              return known.has(key) ? standing : { ...standing, takes: backend.weight > 0 }
-            }),
-          )
-        },
-        trafficOf,
-      })
-    },
+    breaks: impacts.breaks,
+    impact: impacts.impact,
     prepare: async () => {
       await adopt()
       await changed(all())
@@ -445,17 +227,13 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     tick: () => {
       settleGoing()
       if (journal?.status().error) void save()
-      if (clock.now() - sampledMs < SAMPLE_MS) return
-      sampledMs = clock.now()
-      sample().catch((error: unknown) =>
-        log.debug({ event: 'sample.failed', error: String(error) }, 'no sample'),
-      )
+      impacts.tick()
     },
     healthChanged: async (key, now, before) => {
-      tellHealth(key, now, before)
+      telling.health(wanted, key, now, before)
       await changed(all().filter(identity => key.startsWith(`${identity} `)))
     },
-    isSettled: () => settling.isEmpty(),
+    isSettled,
     liveFlows: () =>
       allBackends(wanted).reduce((sum, { service, backend }) => {
         const flows = tables.flows(serviceIdentity(service), backendIdentity(service, backend))

@@ -1,0 +1,128 @@
+/** Brings services into effect: who is healthy and resolved, the ring that follows, and the tables that it takes. */
+import type { AdminProgress } from './admin-progress.js'
+import type { Attachments } from './attachments.js'
+import { allBackends, createWatching } from './checks.js'
+import type { Tables } from './dataplane/tables.js'
+import type { Clock } from './health/clock.js'
+import type { Monitor } from './health/monitor.js'
+import { backendKey, identitiesOf } from './identities.js'
+import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
+import type { NextHops } from './next-hops.js'
+import { createPasses, type MarkChanged } from './passes.js'
+import { countSlots } from './ring.js'
+import type { Rings } from './rings.js'
+import type { Running } from './running.js'
+import { createSettling } from './settling.js'
+import { type Standing, takers } from './standing.js'
+import type { Telling } from './telling.js'
+import { leavingOf, type Wanted } from './wanted.js'
+import { wantedService } from './wanted-service.js'
+
+/** Among the names of what has changed: the interfaces are to be looked at. No service is called so. */
+export const INTERFACES = 'interfaces'
+
+export interface EffectOptions {
+  readonly wanted: () => Wanted
+  /** The services in effect, by identity: kept up to date here. */
+  readonly running: Map<string, Running>
+  readonly standing: (service: Service, backend: Backend, key: string) => Standing
+  readonly progress: Pick<AdminProgress, 'order'>
+  readonly seedOf: (config: Config) => string
+  readonly tables: Tables
+  readonly rings: Rings
+  readonly nextHops: NextHops
+  readonly monitor: Monitor
+  readonly attachments: Attachments
+  readonly telling: Telling
+  readonly clock: Clock
+}
+
+export interface Effect {
+  /** Services by identity, and INTERFACES. */
+  readonly changed: MarkChanged
+  /** Whether every service has come to know its backends. */
+  isSettled(): boolean
+  /** A service of which the tables still hold what an earlier process left. */
+  isKept(identity: string): boolean
+}
+
+export const createEffect = (options: EffectOptions): Effect => {
+  const { wanted, running, standing, progress, tables, rings, nextHops, monitor, attachments } = options
+  const watch = createWatching(monitor)
+  const settling = createSettling(options.clock, service => void changed([service]).catch(() => {}))
+  /** Services that an earlier process left in the tables. */
+  const found = new Set(tables.identities())
+  const isKept = (identity: string): boolean => found.has(identity) && settling.has(identity)
+
+  const isSettling = (service: Service): boolean => {
+    const { health, backends } = service
+    const isAsked = (backend: Backend): boolean =>
+      backend.weight > 0 && progress.order(backendKey(service, backend)) === undefined
+    const { service: identity } = identitiesOf(service)
+    return settling.waits(identity, running.has(identity), () => ({
+      judgements:
+        health !== null &&
+        !health.initiallyUp &&
+        backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
+      nextHops: backends.some(backend => isAsked(backend) && 'reason' in nextHops.get(backend)),
+    }))
+  }
+
+  const runningNow = async (service: Service, leavers: readonly Backend[]): Promise<Running> => {
+    const { service: identity, keys } = identitiesOf(service)
+    const before = running.get(identity)
+    const standings = service.backends.map((backend, i) => standing(service, backend, keys[i]!))
+    const leaving = leavers.map(backend => ({
+      backend,
+      standing: standing(service, backend, backendKey(service, backend)),
+    }))
+    const takes = isSettling(service) ? standings.map(() => false) : takers(standings)
+    const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
+    if (isSameRing) return { ...before, standings, leaving }
+    const owners = await rings.owners(service, takes)
+    const slots = countSlots(owners, service.backends.length)
+    return { service, standings, takes, owners, slots, leaving, digest: null }
+  }
+
+  const forget = (identity: string): void => {
+    running.delete(identity)
+    settling.forget(identity)
+    found.delete(identity)
+    rings.forget(identity)
+  }
+
+  /** Those configured are put, those that are not are removed. */
+  const pass = async (names: ReadonlySet<string>): Promise<void> => {
+    const present = wanted()
+    const { config } = present
+    await nextHops.follow(allBackends(present).map(({ backend }) => backend))
+    watch(present)
+    if (names.has(INTERFACES)) {
+      await attachments.sync(config, nextHops.links(), false)
+      await tables.setInterfaces(attachments.entries())
+    }
+    await tables.setSeed(options.seedOf(config))
+
+    const configured = new Map(config.services.map(service => [serviceIdentity(service), service]))
+    const gone = [...running.keys(), ...found].filter(identity => !configured.has(identity))
+    const next: Running[] = []
+    for (const identity of names) {
+      const service = configured.get(identity)
+      if (service) next.push(await runningNow(service, leavingOf(present, identity)))
+    }
+    tables.remove(gone)
+    gone.forEach(forget)
+    // What an earlier process left in the tables goes on as it is until there is something to say about it.
+    const ready = next.filter(({ service }) => !isKept(serviceIdentity(service)))
+    await tables.put(ready.map(one => wantedService(one, nextHops)))
+    for (const one of next) {
+      const identity = serviceIdentity(one.service)
+      options.telling.nextHops(running.get(identity), one)
+      running.set(identity, one)
+    }
+  }
+
+  const changed = createPasses(pass)
+
+  return { changed, isSettled: () => settling.isEmpty(), isKept }
+}
