@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { affinity } from './affinity.js'
 import { type Answer, type Bench, WrongMeasurement } from './bench.js'
+import { change } from './change.js'
 import { codec } from './codec.js'
 import { dataPlane } from './data-plane.js'
 import { dataPlaneTracked } from './data-plane-tracked.js'
@@ -20,6 +21,7 @@ const benches: readonly Bench[] = [
   dataPlaneTracked,
   liveFrames,
   publish,
+  change,
   ring,
   codec,
   protocol,

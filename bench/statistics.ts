@@ -23,3 +23,9 @@ export const disturbance = (series: readonly (readonly number[])[]): string[] =>
     ? []
     : [`DISTURBED: half of the rounds took ${Math.round(100 * excess)} % longer; repeat on a quiet machine`]
 }
+
+/** The least value that at least this share of all does not exceed. @param share 0..1 */
+export const percentile = (values: readonly number[], share: number): number => {
+  const all = sorted(values)
+  return all[Math.max(0, Math.ceil(share * all.length) - 1)] ?? Number.NaN
+}
