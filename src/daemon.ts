@@ -17,7 +17,6 @@ import { createNextHops, type NextHops } from './next-hops.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 import { openHealthFile } from './state.js'
-import { unkeptHealth } from './unkept.js'
 import type { Wanted } from './wanted.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
@@ -62,7 +61,7 @@ export interface DaemonOptions {
   readonly journal: Journal
   /** The instance's own seed, for a configuration without one. */
   readonly instanceSeed: () => string
-  /** null: nothing outlives the daemon. */
+  /** null: nothing is pinned, and packets stop with the daemon. */
   readonly pinDir: string | null
   readonly stateDir: string
   readonly publish: (event: Event) => void
@@ -122,8 +121,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
     closing.push(() => nextHops.close())
 
-    const healthFile =
-      pinDir === null ? unkeptHealth : openHealthFile({ stateDir, known: () => monitor.known(), log })
+    const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
     const monitor = createMonitor(
       probe,
       systemClock,

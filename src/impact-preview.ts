@@ -38,9 +38,8 @@ export const breakingServices = ({
 }: Pick<PreviewOptions, 'running' | 'wanted' | 'isReseeded'>): { name: string; reason: string }[] =>
   wanted.services.flatMap(after => {
     const before = running.get(serviceIdentity(after))?.service
-    // Where nothing is tracked, no change has promised to keep flows.
-    const isKept = before && before.backends.length > 0 && before.tracking !== 'never'
-    const reason = isKept ? breakingChange(before, after, isReseeded) : null
+    const hasFlows = before !== undefined && before.backends.length > 0
+    const reason = hasFlows ? breakingChange(before, after, isReseeded) : null
     return reason === null ? [] : [{ name: after.name, reason }]
   })
 

@@ -5,6 +5,7 @@ import { openAudit } from './audit.js'
 import { parseConfig } from './config.js'
 import { type ControlServer, ensureNotRunning, serve } from './control/server.js'
 import { startDaemon } from './daemon.js'
+import { checkBpffs } from './dataplane/bpffs.js'
 import { pinnedSeed } from './dataplane/pins.js'
 import { BalancerError } from './errors.js'
 import { createHandlers, type DaemonInfo } from './handlers.js'
@@ -15,7 +16,6 @@ import { createLog, type Log, type LogLevel } from './log.js'
 import type { Config } from './model.js'
 import { loadNative } from './native.js'
 import { instanceSeed } from './seed.js'
-import { unkeptJournal } from './unkept.js'
 
 export interface RunOptions {
   readonly configPath: string
@@ -58,12 +58,13 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
 
   const { peerCredentials } = loadNative()
   const { pinDir, stateDir, socketPath } = options
-  const lock = await takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir], peerCredentials)
+  if (pinDir !== null) checkBpffs(pinDir)
+  const lock = takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir])
   try {
     await ensureNotRunning({ socketPath, peerOf: peerCredentials })
     await runLocked(options, { text, config }, readConfigFile, hangUps, log)
   } finally {
-    await lock.release()
+    lock.release()
   }
   log.info({ event: 'daemon.stopped' }, 'stopped')
 }
@@ -106,8 +107,7 @@ const runLocked = async (
 ): Promise<void> => {
   const { peerCredentials } = loadNative()
   const { pinDir, stateDir } = options
-  const journal =
-    pinDir === null ? unkeptJournal : openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
+  const journal = openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
   const audit = openAudit(stateDir, log)
   const { wanted, warnings } = journal.replay(file)
   for (const warning of warnings) log.warn({ event: 'journal.warning' }, warning)

@@ -64,7 +64,7 @@ export const withConfig = (
     for (const [identity, backend] of byIdentity) {
       if (kept.has(identity)) continue
       const key = keyOf(service, identity)
-      // Where nothing is tracked, nobody knows of flows that could stay.
+      // Untracked slots go to others with all of their flows: none is left to wait for.
       if (now && now.tracking !== 'never' && mayStay(key))
         leaving.set(key, { service, backend, sinceMs: nowMs })
       orders.delete(key)

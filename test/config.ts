@@ -71,9 +71,11 @@ t.test('what is left out has its default', async t => {
     ringSize: 65537,
     hash: ['source', 'source-port', 'destination', 'destination-port'],
     noBackend: 'reject',
-    tracking: 'never',
+    tracking: 'on-change',
     idleTimeMs: 900_000,
     udpIdleTimeMs: 60_000,
+    leaveDeadlineMs: 3_600_000,
+    lastResort: 'drained',
     health: null,
     backends: [],
   })

@@ -124,6 +124,13 @@ t.test('a preview says how many slots move, and touches nothing', async t => {
     { name: 'web' },
   ])
   t.same(breakingServices({ running: map, wanted: config({}, [1]), isReseeded: false }), [])
+  const untracked = await running(config({ tracking: 'never' }))
+  const isReseeded = true
+  t.match(
+    breakingServices({ running: untracked, wanted: present, isReseeded }),
+    [{ name: 'web' }],
+    'flows that are not tracked cannot be kept either',
+  )
 })
 
 t.test('the last minute counts, and not what was before it', async t => {

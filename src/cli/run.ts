@@ -19,9 +19,9 @@ export const addRun = (program: Command, context: Context): void => {
     .requiredOption('--config <file>', 'its configuration')
     .option(
       '--pin-dir <path>',
-      'pin maps, program and links there, in bpffs: packets flow on without the daemon',
+      'where in bpffs it pins maps, program and links, by which packets flow on without it (default /sys/fs/bpf/linimo/INSTANCE)',
     )
-    .option('--no-pin', 'pin nothing, as without --pin-dir: packets stop with the daemon')
+    .option('--no-pin', 'pin nothing: packets stop with the daemon')
     .option('--detach-on-exit', 'detach at SIGTERM and SIGINT, instead of leaving packets flowing')
     .option('--state-dir <path>', 'where it keeps its state (default /var/lib/linimo/INSTANCE)')
     .addOption(
@@ -39,7 +39,7 @@ export const addRun = (program: Command, context: Context): void => {
         instance,
         logLevel,
         ...paths,
-        pinDir: pin && pinDir !== undefined ? paths.pinDir : null,
+        pinDir: pin ? paths.pinDir : null,
         detachOnExit: detachOnExit ?? false,
       })
     })

@@ -126,14 +126,11 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     ringSize: values['ring-size'] ?? DEFAULT_RING_SIZE,
     hash: values.hash ?? WHOLE_FLOW,
     noBackend: values['no-backend'] ?? 'reject',
-    tracking: values.tracking ?? 'never',
+    tracking: values.tracking ?? 'on-change',
     idleTimeMs: values['idle-time'] ?? 15 * 60_000,
     udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
-    // A drain means something only where connections are kept.
-    lastResort:
-      values['last-resort'] ??
-      (values.tracking === undefined || values.tracking === 'never' ? 'none' : 'drained'),
+    lastResort: values['last-resort'] ?? 'drained',
     health,
     backends: backends.flatMap(finishBackend),
   }

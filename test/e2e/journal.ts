@@ -2,15 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { Results } from '../../src/control/protocol.js'
 import type { LabOptions } from '../../src/lab/lab.js'
-import { openLab, siteConfig, skip, startOn, tracked } from '../fixtures/site.js'
+import { attachedXdp, openLab, openSite, siteConfig, skip, startOn } from '../fixtures/site.js'
 
 type Diff = Results['diff']
 
-/** Only what is pinned outlives the daemon, and so do the changes made to it. */
 const openPinned = async (t: Test, options?: LabOptions) => {
   const lab = await openLab(t, options)
   const pinDir = `${await lab.mountBpffs()}/main`
-  const start = (config = siteConfig(lab)) => startOn(lab, tracked(config), 'main', pinDir)
+  const start = (config = siteConfig(lab)) => startOn(lab, config, 'main', pinDir)
   const daemon = start()
   await daemon.ready()
   return { lab, daemon, start }
@@ -99,4 +98,16 @@ t.test('who changed what is in the audit log', { skip }, async t => {
       { uid: 0, method: 'backend.set', result: 'ERR_NOT_FOUND', changes: [] },
     ],
   )
+})
+
+t.test('without pins the packets stop with the daemon; what was changed is kept', { skip }, async t => {
+  const { lab, daemon } = await openSite(t, { backends: 2 })
+  await daemon.json('backend', 'set', 'web4/b1', '--weight', '9')
+  await daemon.json('backend', 'drain', 'echo4/b2')
+  t.equal((await daemon.stop()).code, 0)
+  t.equal(await attachedXdp(lab.balancer, 'eth0'), null)
+  const again = startOn(lab, siteConfig(lab))
+  await again.ready()
+  t.match(await again.json('backend', 'show', 'web4/b1'), { weight: 9 })
+  t.match(await again.json('backend', 'show', 'echo4/b2'), { state: 'draining', slots: 0 })
 })

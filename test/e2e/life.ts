@@ -14,7 +14,7 @@ const untilDetached = async (host: Host, device: string) => {
   return attachedXdp(host, device)
 }
 
-t.test('SIGTERM detaches and ends the daemon', { skip }, async t => {
+t.test('without pins SIGTERM detaches and ends the daemon', { skip }, async t => {
   const { lab, daemon } = await openSite(t, { backends: 1 })
   t.match(await attachedXdp(lab.balancer, 'eth0'), { mode: 'native' })
   const { code, signal } = await daemon.stop('SIGTERM')

@@ -5,15 +5,18 @@ import { ask, openLab, siteConfig, skip, startOn } from '../fixtures/site.js'
 const drained = { name: 'b1', address: '10.0.0.11', weight: 0 }
 const drained6 = { name: 'b1', address: 'fd00:10::11', weight: 0 }
 
-const config = (noBackend: 'reject' | 'drop') => ({
-  interfaces: ['eth0'],
-  services: {
-    tcp4: { vip: VIP, port: 80, protocol: 'tcp', 'no-backend': noBackend, backends: [drained] },
-    tcp6: { vip: VIP6, port: 80, protocol: 'tcp', 'no-backend': noBackend, backends: [drained6] },
-    udp4: { vip: VIP, port: 7, protocol: 'udp', 'no-backend': noBackend, backends: [drained] },
-    udp6: { vip: VIP6, port: 7, protocol: 'udp', 'no-backend': noBackend, backends: [drained6] },
-  },
-})
+const config = (noBackend: 'reject' | 'drop') => {
+  const rules = { 'no-backend': noBackend, 'last-resort': 'none' }
+  return {
+    interfaces: ['eth0'],
+    services: {
+      tcp4: { vip: VIP, port: 80, protocol: 'tcp', ...rules, backends: [drained] },
+      tcp6: { vip: VIP6, port: 80, protocol: 'tcp', ...rules, backends: [drained6] },
+      udp4: { vip: VIP, port: 7, protocol: 'udp', ...rules, backends: [drained] },
+      udp6: { vip: VIP6, port: 7, protocol: 'udp', ...rules, backends: [drained6] },
+    },
+  }
+}
 
 t.test('without a backend the client is told so at once', { skip }, async t => {
   const lab = await openLab(t, { backends: 1 })

@@ -7,8 +7,8 @@ t.test('where nothing is tracked a change has its effect when it is answered', {
   const lab = await openLab(t)
   const backends = lab.backends.map(({ name, address }) => ({ name, address }))
   const services = {
-    web: { vip: VIP, port: 80, protocol: 'tcp', backends },
-    echo: { vip: VIP, port: 7, protocol: 'udp', backends: backends.slice(0, 1) },
+    web: { vip: VIP, port: 80, protocol: 'tcp', tracking: 'never', backends },
+    echo: { vip: VIP, port: 7, protocol: 'udp', tracking: 'never', backends: backends.slice(0, 1) },
   }
   const daemon = startOn(lab, { interfaces: ['eth0'], services })
   await daemon.ready()
@@ -32,19 +32,4 @@ t.test('where nothing is tracked a change has its effect when it is answered', {
   await daemon.until('echo', 'b2', ({ slots }) => slots > 0)
   await daemon.json('backend', 'remove', 'echo/b1')
   t.equal((await daemon.json<BackendRow[]>('backend', 'list', 'echo')).length, 1)
-})
-
-t.test('without a pin directory the end of the daemon detaches, and nothing is kept', { skip }, async t => {
-  const lab = await openLab(t)
-  const backends = lab.backends.map(({ name, address }) => ({ name, address }))
-  const config = { interfaces: ['eth0'], services: { web: { vip: VIP, port: 80, backends } } }
-  const daemon = startOn(lab, config)
-  await daemon.ready()
-  await daemon.json('backend', 'set', 'web/b1', '--weight', '9')
-  const { code } = await daemon.stop()
-  t.equal(code, 0)
-  t.notMatch(await lab.balancer.run(['ip', 'link', 'show', 'dev', 'eth0']), /xdp/)
-  const again = startOn(lab, config)
-  await again.ready()
-  t.match(await again.json('backend', 'show', 'web/b1'), { weight: 1 })
 })
