@@ -25,7 +25,7 @@ const volatile struct config config SEC(".rodata.config") = {
 #include "parse.h"
 #include "service.h"
 #include "ring.h"
-#include "flow_cache.h"
+#include "recall.h"
 #include "reject.h"
 #include "forward.h"
 #include "verdict.h"

@@ -1,6 +1,6 @@
 /**
  * A ring slot and the rules by which its owner changes. Pure. docs/affinity.md has the whole table; the data plane's half is
- * bpf/flow_cache.h.
+ * bpf/recall.h.
  *
  * Invariant: in a tracked slot a flow either has an entry in the flow cache, or belongs to the one backend that a miss
  * yields: `home` in G and L, `current` in K.
