@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "classes.h"
 #include "credentials.h"
+#include "file_lock.h"
 #include "libbpf_output.h"
 #include "link.h"
 #include "map.h"
@@ -42,6 +43,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
   exports.Set("tickNs", Napi::Number::New(env, TickNs()));
   exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));
+  exports.Set("tryLock", Napi::Function::New(env, TryLock, "tryLock"));
   exports.Set("peerCredentials", Napi::Function::New(env, PeerCredentials, "peerCredentials"));
   return exports;
 }

@@ -246,3 +246,9 @@ export declare function peerCredentials(fd: number): {
   readonly uid: number
   readonly gid: number
 }
+
+/**
+ * Locks an open file or directory (flock, LOCK_EX | LOCK_NB), until its descriptor is closed, by whatever way.
+ * @returns false when another descriptor has the lock.
+ */
+export declare function tryLock(fd: number): boolean

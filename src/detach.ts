@@ -1,5 +1,5 @@
 /** `linimo detach`: the only way out. Ends the daemon if there is one, then removes all that is pinned. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { connect } from './control/client.js'
 import { checkBpffs } from './dataplane/bpffs.js'
 import { openPins } from './dataplane/pins.js'
@@ -7,7 +7,6 @@ import { BalancerError } from './errors.js'
 import type { InstancePaths } from './instance.js'
 import { lockOwner, takeLock } from './lock.js'
 import type { Log } from './log.js'
-import { loadNative } from './native.js'
 
 /** How long a daemon may take to end. */
 const END_LIMIT_MS = 10_000
@@ -24,10 +23,9 @@ export interface Detached {
   readonly left: readonly string[]
 }
 
-/** The daemon's process: by its lock, or by its socket where that is in another network namespace. */
+/** The daemon's process: by its lock, or by its socket where that is of other directories. */
 const daemonOf = async ({ pinDir, stateDir, socketPath }: InstancePaths): Promise<number | null> => {
-  const { peerCredentials } = loadNative()
-  const pid = (await lockOwner(pinDir, peerCredentials)) ?? (await lockOwner(stateDir, peerCredentials))
+  const pid = lockOwner(pinDir) ?? lockOwner(stateDir)
   if (pid !== null) return pid
   try {
     const client = await connect({ socketPath })
@@ -77,7 +75,7 @@ export const detachInstance = async (paths: InstancePaths): Promise<Detached> =>
   const pid = await daemonOf(paths)
   if (pid !== null) await endDaemon(pid)
   const { pinDir, stateDir } = paths
-  const lock = await takeLock([stateDir, pinDir], loadNative().peerCredentials)
+  const lock = takeLock([stateDir, pinDir].filter(path => existsSync(path)))
   try {
     try {
       checkBpffs(pinDir)
@@ -93,7 +91,7 @@ export const detachInstance = async (paths: InstancePaths): Promise<Detached> =>
     const left = pins.remove()
     return { pid, interfaces, removed: isThere, left }
   } finally {
-    await lock.release()
+    lock.release()
   }
 }
 
