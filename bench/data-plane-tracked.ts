@@ -1,11 +1,21 @@
 /** What does it cost a packet that its slot is tracked? */
-import type { Answer, Bench, BenchOptions } from './bench.js'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { loadNative } from '../src/native.js'
+import { type Answer, type Bench, type BenchOptions, check, type Figure } from './bench.js'
 import { BACKENDS, type Balancer, RING_SIZE } from './data-plane/balancer.js'
 import { trackedCases, trackedServices } from './data-plane/cases.js'
+import { encodePacket } from './data-plane/packet.js'
+import { loadTrampoline, programFd } from './data-plane/trampoline.js'
 import { figureOf, measureLoad, type Plan } from './data-plane.js'
 import { addVethPair } from './namespace.js'
+import { median, undisturbed } from './statistics.js'
 
+const RANDOM_LINE = fileURLToPath(new URL('../build/native/bpf/random_line.bpf.o', import.meta.url))
 const LOOPBACK = 1
+/** XDP_TX */
+const TX = 3
+const PACKETS = 1_000_000
 const MIB = 2 ** 20
 const BYTES_PER_FLOW = 8
 
@@ -35,6 +45,39 @@ const plansOf = ({ isQuick }: BenchOptions): readonly (Plan & { readonly cacheMi
   ]
 }
 
+/** One load from an array as large as the cache, at a random place: what a look-up cannot cost less than. */
+const randomLine = async (rounds: number): Promise<Figure> => {
+  const kind = trackedCases.known.at(-1)!
+  const trampoline = await loadTrampoline(kind)
+  const object = new (loadNative().BpfObject)(readFileSync(RANDOM_LINE))
+  object.setInitialValue('.rodata', encodePacket(kind))
+  await object.load()
+  const program = object.program('load_line')
+  try {
+    const fd = programFd('prog_id', program.info.id)
+    const nsPerPacket = (target: number): number => {
+      trampoline.aim(target)
+      const { cpuNs, action } = trampoline.run(PACKETS, LOOPBACK)
+      check(action === TX, `the XDP action of a random line was ${action}`)
+      return cpuNs / PACKETS
+    }
+    const loaded: number[] = []
+    const empty: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      loaded.push(nsPerPacket(fd))
+      empty.push(nsPerPacket(trampoline.emptyFd))
+    }
+    return {
+      name: 'for comparison: one random line of an array of 16 MiB',
+      value: undisturbed(loaded) - undisturbed(empty),
+      unit: 'ns',
+      note: `median of all rounds ${(median(loaded) - median(empty)).toFixed(1)}`,
+    }
+  } finally {
+    for (const held of [trampoline, program, object]) held.close()
+  }
+}
+
 const run = async (options: BenchOptions): Promise<Answer> => {
   const [other] = await addVethPair('out', 'sink')
   const interfaces = { entry: LOOPBACK, other }
@@ -47,6 +90,7 @@ const run = async (options: BenchOptions): Promise<Answer> => {
     program = loads.at(-1)!.program
     figures.push(...plan.cases.map((_, i) => figureOf(loads.map(({ rounds }) => rounds[i]!))))
   }
+  figures.push(await randomLine(plans[0]!.rounds))
   return {
     figures,
     setup: [

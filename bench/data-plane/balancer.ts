@@ -102,7 +102,7 @@ export const loadBalancer = async (
 ): Promise<Balancer> => {
   const limits = flows === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, flows }
   const dataplane = await Dataplane.load(
-    shapeFor(limits, SEED, { interfaces: 16, rejectsPerSecond: 1000, tracking: flows !== null }),
+    shapeFor(limits, SEED, { interfaces: 16, rejectsPerSecond: 1000, tracking: true }),
   )
   const tables = createTables(dataplane, { now: () => performance.now() })
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
