@@ -56,6 +56,12 @@ export interface StateCounts {
   readonly keeping: number
 }
 
+/** Slots `from`..`to`-1 of a ring. */
+export interface Slice {
+  readonly from: number
+  readonly to: number
+}
+
 export interface RingSlots {
   readonly base: number
   readonly size: number
@@ -68,29 +74,41 @@ export interface RingSlots {
    * @returns how many slots were written
    */
   setOwners(owners: Int32Array, ids: readonly number[], rules: OwnerRules): number
+  /** Whether `tick` has anything to look at. */
+  awaitsTime(): boolean
   /**
    * Moves on the slots whose time has come.
    *
+   * @param slice   the slots to look at
    * @param pressed whether a flow of a slot (of all slots) found no place since this was last asked; clears the mark
    * @returns       how many slots were written
    */
-  tick(idleMs: number, tracking: OwnerRules['tracking'], pressed: (index: number) => boolean): number
+  tick(
+    slice: Slice,
+    idleMs: number,
+    tracking: OwnerRules['tracking'],
+    pressed: (index: number) => boolean,
+  ): number
+  /** Whether `swept` has anything to look at. */
+  isTracked(): boolean
   /**
    * A whole sweep has ended.
    *
+   * @param slice      the slots to look at
    * @param beganMs    when it began
    * @param exceptions indexes (of all slots) in state K that hold a live entry with another backend
    * @param pressed    as for `tick`
    */
   swept(
+    slice: Slice,
     beganMs: number,
-    exceptions: ReadonlySet<number>,
+    exceptions: Pick<ReadonlySet<number>, 'has'>,
     pressed: (index: number) => boolean,
     tracking: OwnerRules['tracking'],
   ): number
   counts(): StateCounts
-  /** Backends that are home of some slot in grace or learning, their own slots at rest left out. */
-  homes(): ReadonlySet<number>
+  /** Whether a backend is home of some slot in grace or learning, its own slots at rest left out. */
+  isHome(id: number): boolean
 }
 
 /** @param now milliseconds, monotonic */
@@ -105,8 +123,8 @@ export const createRingSlots = (
   let since: Uint32Array | null = null
   const tracked = { grace: 0, learning: 0, keeping: 0 }
 
-  /** Asked for by every backend of a service at once: made again only after a store. */
-  let knownHomes: ReadonlySet<number> | null = null
+  /** By backend id: how many slots in grace or learning have it as home, its own left out. None has 0. */
+  const homes = new Map<number, number>()
 
   const clock = (): number => Math.floor(now()) >>> 0
   const stamp = (slot: number, at: number): void => {
@@ -118,15 +136,25 @@ export const createRingSlots = (
     if (state === L) tracked.learning += by
     if (state === K) tracked.keeping += by
   }
+  const countHome = (word: SlotWord, state: number, by: number): void => {
+    if (state !== G && state !== L) return
+    const home = homeOf(word)
+    if (home === currentOf(word)) return
+    const slots = (homes.get(home) ?? 0) + by
+    if (slots > 0) homes.set(home, slots)
+    else homes.delete(home)
+  }
   const isTracked = (): boolean => tracked.grace + tracked.learning + tracked.keeping > 0
 
   /** Found in use, by a process that began later than they: their clocks begin anew, which is safe. */
   const adopt = (): void => {
     const at = clock()
     for (let slot = 0; slot < size; slot++) {
-      const state = stateOf(memory.read(base + slot))
+      const word = memory.read(base + slot)
+      const state = stateOf(word)
       if (state === U) continue
       count(state, 1)
+      countHome(word, state, 1)
       stamp(slot, at)
     }
   }
@@ -138,8 +166,9 @@ export const createRingSlots = (
       stamp(slot, wasAtRest || to === K ? at : (since?.[slot] ?? at))
     count(from, -1)
     count(to, 1)
+    countHome(before, from, -1)
+    countHome(after, to, 1)
     memory.write(base + slot, after)
-    knownHomes = null
   }
 
   /** What setOwners() comes to where nothing is tracked, nor was. */
@@ -169,15 +198,17 @@ export const createRingSlots = (
       const at = clock()
       const { words } = memory
       const isAlways = rules.tracking === 'always'
+      // Once each slot has its owner, no home is gone: whether one is, is asked of the homes and not slot by slot.
+      const isHomeGone = [...homes.keys()].some(rules.isGone)
+      const wanted = Int32Array.from(ids)
       let written = 0
       for (let slot = 0; slot < size; slot++) {
         const index = owners[slot]!
-        const owner = index < 0 ? 0 : ids[index]!
+        const owner = index < 0 ? 0 : wanted[index]!
         const low = words[2 * (base + slot) + LOW]!
-        const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
         if ((low & ID_MASK) === owner && !isAlways) {
-          if (state === U || state === K) continue
-          if (!rules.isGone(words[2 * (base + slot) + 1 - LOW]! & ID_MASK)) continue
+          const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
+          if (!isHomeGone || state === U || state === K) continue
         }
         const before = memory.read(base + slot)
         const after = withOwner(before, owner, rules)
@@ -187,12 +218,15 @@ export const createRingSlots = (
       }
       return written
     },
-    tick: (idleMs, tracking, pressed) => {
+    awaitsTime: () => tracked.grace + tracked.learning > 0,
+    isTracked,
+    tick: ({ from, to }, idleMs, tracking, pressed) => {
       if (tracked.grace + tracked.learning === 0 || since === null) return 0
       const at = clock()
+      const { words } = memory
       let written = 0
-      for (let slot = 0; slot < size; slot++) {
-        const state = (memory.words[2 * (base + slot) + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
+      for (let slot = from; slot < to; slot++) {
+        const state = (words[2 * (base + slot) + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
         if (state !== G && state !== L) continue
         const before = memory.read(base + slot)
         const after = withTime(before, (at - since[slot]!) >>> 0, idleMs, false, tracking)
@@ -207,34 +241,24 @@ export const createRingSlots = (
       }
       return written
     },
-    swept: (beganMs, exceptions, pressed, tracking) => {
+    swept: ({ from, to }, beganMs, exceptions, pressed, tracking) => {
       if (!isTracked() || since === null) return 0
       const at = clock()
       const began = Math.floor(beganMs) >>> 0
+      const { words } = memory
       let written = 0
-      for (let slot = 0; slot < size; slot++) {
-        const before = memory.read(base + slot)
-        const state = stateOf(before)
+      for (let slot = from; slot < to; slot++) {
+        const state = (words[2 * (base + slot) + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
         if (state === L && pressed(base + slot)) since[slot] = at
         // Kept since before the sweep began, and not since the same millisecond: the signed difference is positive.
         if (state !== K || exceptions.has(base + slot) || ((began - since[slot]!) | 0) <= 0) continue
+        const before = memory.read(base + slot)
         store(slot, before, withTime(before, 0, 0, true, tracking), at)
         written++
       }
       return written
     },
     counts: () => ({ ...tracked }),
-    homes: () => {
-      if (knownHomes) return knownHomes
-      const homes = new Set<number>()
-      knownHomes = homes
-      if (tracked.grace + tracked.learning === 0) return homes
-      for (let slot = 0; slot < size; slot++) {
-        const word = memory.read(base + slot)
-        const state = stateOf(word)
-        if ((state === G || state === L) && homeOf(word) !== currentOf(word)) homes.add(homeOf(word))
-      }
-      return homes
-    },
+    isHome: id => homes.has(id),
   }
 }

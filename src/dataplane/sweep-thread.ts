@@ -4,19 +4,29 @@ import { loadNative } from '../native.js'
 import { sweep } from './sweep.js'
 import type { SweepAnswer, SweepJob } from './sweeper.js'
 
-/** Mapped for one sweep only: the maps may be others the next time. */
-const mapped = async (fd: number): Promise<ArrayBuffer> => {
-  const map = loadNative().BpfMap.fromFd(fd)
-  try {
-    return await map.mmap()
-  } finally {
-    map.close()
+/** Mapped once, for as long as the data plane has the same map: mapping 128 MB takes as long as sweeping them. */
+const mapping = (): ((fd: number) => Promise<ArrayBuffer>) => {
+  let known: { readonly id: number; readonly memory: ArrayBuffer } | null = null
+  return async fd => {
+    const map = loadNative().BpfMap.fromFd(fd)
+    try {
+      const { id } = map.info
+      if (known?.id !== id) {
+        known = null
+        known = { id, memory: await map.mmap() }
+      }
+      return known.memory
+    } finally {
+      map.close()
+    }
   }
 }
+const flowCacheOf = mapping()
+const slotsOf = mapping()
 
 const answer = async (job: SweepJob): Promise<SweepAnswer> => {
   try {
-    const memory = { flowCache: await mapped(job.flowCacheFd), slots: await mapped(job.slotsFd) }
+    const memory = { flowCache: await flowCacheOf(job.flowCacheFd), slots: await slotsOf(job.slotsFd) }
     return sweep(memory, job)
   } catch (error) {
     return { error: error instanceof Error ? error.message : String(error) }
@@ -24,5 +34,10 @@ const answer = async (job: SweepJob): Promise<SweepAnswer> => {
 }
 
 parentPort?.on('message', (job: SweepJob) => {
-  void answer(job).then(result => parentPort?.postMessage(result))
+  void answer(job).then(result =>
+    parentPort?.postMessage(
+      result,
+      'error' in result ? [] : [result.flows.buffer as ArrayBuffer, result.exceptions.buffer as ArrayBuffer],
+    ),
+  )
 })

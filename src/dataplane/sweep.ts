@@ -4,6 +4,7 @@
  */
 import { ageOf, SECONDS_PER_UNIT } from './flow-clock.js'
 import { flowClass, flowLayout, slotLayout, slotState } from './layout.js'
+import { createSlotSet, type SlotSet } from './slot-set.js'
 
 const { FLOWS_PER_BUCKET, FLOW_FINGERPRINT_BITS } = flowLayout
 const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
@@ -44,6 +45,33 @@ export interface SweepResult {
 }
 
 const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
+const HIGH = 1 - LOW
+/** The members of an entry that lie in its upper half, and how far the stamp reaches into it. */
+const CLASS_SHIFT = flowLayout.FLOW_CLASS_SHIFT - 32
+const FINGERPRINT_SHIFT = flowLayout.FLOW_FINGERPRINT_SHIFT - 32
+const SEEN_LOW_BITS = 32 - flowLayout.FLOW_SEEN_SHIFT
+
+/** The services as columns: what the loop reads of them is nothing but numbers. */
+interface Columns {
+  readonly base: Int32Array
+  readonly size: Int32Array
+  readonly idle: Int32Array
+  /** Of entries that are not open. */
+  readonly short: Int32Array
+}
+
+const columnsOf = (services: readonly SweptService[]): Columns => ({
+  base: Int32Array.from(services, ({ base }) => base),
+  size: Int32Array.from(services, ({ size }) => size),
+  idle: Int32Array.from(services, ({ idle }) => idle),
+  short: Int32Array.from(services, ({ idle }) => Math.min(SHORT_UNITS, idle)),
+})
+
+/** False: the data plane has written the place since it was read. */
+const remove = (whole: BigUint64Array, place: number, low: number, high: number): boolean => {
+  const read = (BigInt(high) << 32n) | BigInt(low)
+  return Atomics.compareExchange(whole, place, read, 0n) === read
+}
 
 /** Goes through entries `from`..`to`-1 of the cache; `found` gathers what a whole sweep finds. */
 export const sweepSlice = (
@@ -57,79 +85,88 @@ export const sweepSlice = (
   const whole = new BigUint64Array(memory.flowCache)
   const slots = new Uint32Array(memory.slots)
   const bits = Math.log2(whole.length / FLOWS_PER_BUCKET)
-  const { now, services, serviceOf } = request
+  const { now, serviceOf } = request
+  const { base, size, idle, short } = columnsOf(request.services)
+  const { flows, exceptions } = found
+  let live = 0
+  let removed = 0
 
-  /** False: the data plane has written the place since it was read. */
-  const remove = (place: number, low: number, high: number): boolean => {
-    const read = (BigInt(high) << 32n) | BigInt(low)
-    const isRemoved = Atomics.compareExchange(whole, place, read, 0n) === read
-    if (isRemoved) found.removed++
-    return isRemoved
-  }
-
-  /** False: to be looked at again. */
-  const look = (place: number): boolean => {
-    const low = words[2 * place + LOW]!
-    const high = words[2 * place + 1 - LOW]!
-    if (low === 0 && high === 0) return true
-
-    const id = low & ID_MASK
-    const service = services[serviceOf[id] ?? -1]
-    const age = ageOf(((low >>> flowLayout.FLOW_SEEN_SHIFT) | (high << 12)) & SEEN_MASK, now)
-    if (!service) {
-      // What is stamped since the sweep began may be of a backend that came since then.
-      const isDone = age === 0 || remove(place, low, high)
-      if (isDone && id < found.flows.length) found.flows[id]!++
-      return isDone
+  for (let place = from; place < to; place++) {
+    // An entry that is stamped anew while it is looked at is looked at again, once.
+    for (let looks = 0; looks < 2; looks++) {
+      const low = words[2 * place + LOW]!
+      const high = words[2 * place + HIGH]!
+      if ((low | high) === 0) break
+      const id = low & ID_MASK
+      const service = id < serviceOf.length ? serviceOf[id]! : -1
+      const seen = ((low >>> flowLayout.FLOW_SEEN_SHIFT) | (high << SEEN_LOW_BITS)) & SEEN_MASK
+      const age = ageOf(seen, now)
+      if (service < 0) {
+        // What is stamped since the sweep began may be of a backend that came since then.
+        const isDone = age === 0 || remove(whole, place, low, high)
+        if (!isDone) continue
+        if (age !== 0) removed++
+        if (id < flows.length) flows[id]!++
+        break
+      }
+      const isOpen = ((high >>> CLASS_SHIFT) & 3) === flowClass.FLOW_OPEN
+      let isOver = age > (isOpen ? idle[service]! : short[service]!)
+      if (!isOver) {
+        const slot =
+          base[service]! +
+          slotOfEntry((place / FLOWS_PER_BUCKET) | 0, high >>> FINGERPRINT_SHIFT, bits, size[service]!)
+        const slotLow = slots[2 * slot + LOW]!
+        const state = (slotLow >>> slotLayout.SLOT_STATE_SHIFT) & 3
+        isOver =
+          state === slotState.SLOT_UNTRACKED ||
+          (state === slotState.SLOT_KEEPING && (slotLow & ID_MASK) === id)
+        if (!isOver) {
+          flows[id]!++
+          live++
+          if (state === slotState.SLOT_KEEPING) exceptions.add(slot)
+          break
+        }
+      }
+      if (!remove(whole, place, low, high)) continue
+      removed++
+      break
     }
-    const kind = (high >>> (flowLayout.FLOW_CLASS_SHIFT - 32)) & 3
-    const longest = kind === flowClass.FLOW_OPEN ? service.idle : Math.min(SHORT_UNITS, service.idle)
-    if (age > longest) return remove(place, low, high)
-
-    const rest = (high >>> (flowLayout.FLOW_FINGERPRINT_SHIFT - 32)) >>> 0
-    const bucket = Math.floor(place / FLOWS_PER_BUCKET)
-    const slot = service.base + slotOfEntry(bucket, rest, bits, service.size)
-    const slotLow = slots[2 * slot + LOW]!
-    const state = (slotLow >>> slotLayout.SLOT_STATE_SHIFT) & 3
-    const isCurrent = (slotLow & ID_MASK) === id
-    if (state === slotState.SLOT_UNTRACKED || (state === slotState.SLOT_KEEPING && isCurrent))
-      return remove(place, low, high)
-    found.flows[id]!++
-    found.live++
-    if (state === slotState.SLOT_KEEPING) found.exceptions.add(slot)
-    return true
   }
-
-  for (let place = from; place < to; place++) if (!look(place)) look(place)
+  found.live += live
+  found.removed += removed
 }
 
 /** The slot within its ring, from an entry's bucket and fingerprint. */
 export const slotOfEntry = (bucket: number, fingerprint: number, bits: number, size: number): number => {
   // The fingerprint's upper 32 - bits bits are the spread hash's lower ones; the bucket is its upper ones.
   const rest = fingerprint >>> (FLOW_FINGERPRINT_BITS - (32 - bits))
-  const spread = ((bucket << (32 - bits)) | rest) >>> 0
-  const hash = Math.imul(spread, INVERSE) >>> 0
-  return Math.floor((hash * size) / 2 ** 32)
+  const hash = Math.imul((bucket << (32 - bits)) | rest, INVERSE) >>> 0
+  return Math.floor(hash * size * 2 ** -32) // below 2^52: exact
 }
 
 /** What a sweep gathers. */
 export interface Found {
   readonly flows: Uint32Array
-  readonly exceptions: Set<number>
+  readonly exceptions: SlotSet
   live: number
   removed: number
 }
 
 export const nothingFound = (ids: number): Found => ({
   flows: new Uint32Array(ids),
-  exceptions: new Set(),
+  exceptions: createSlotSet(),
   live: 0,
   removed: 0,
 })
 
-/** A whole sweep in one go: what the worker does slice by slice. */
+/** So that what the first slices have taught the compiler serves the rest. */
+const SLICE_ENTRIES = 65536
+
+/** A whole sweep in one go, slice by slice. */
 export const sweep = (memory: SweepMemory, request: SweepRequest): SweepResult => {
   const found = nothingFound(request.serviceOf.length)
-  sweepSlice(memory, request, 0, memory.flowCache.byteLength / 8, found)
-  return { ...found, exceptions: Uint32Array.from(found.exceptions) }
+  const entries = memory.flowCache.byteLength / 8
+  for (let from = 0; from < entries; from += SLICE_ENTRIES)
+    sweepSlice(memory, request, from, Math.min(entries, from + SLICE_ENTRIES), found)
+  return { ...found, exceptions: found.exceptions.toArray() }
 }

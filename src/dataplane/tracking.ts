@@ -1,8 +1,10 @@
 /** Tracked slots as time passes: the clockwork that lets them go, and what the sweeps of the flow cache have found. */
 import type { Dataplane } from './dataplane.js'
-import type { Held } from './held.js'
+import type { Held, HeldService } from './held.js'
 import { idleMs, isTracking } from './service-rules.js'
-import type { StateCounts } from './slots.js'
+import { inSlices } from './slices.js'
+import { createSlotSet } from './slot-set.js'
+import type { RingSlots, StateCounts } from './slots.js'
 import type { SweepRequest, SweepResult } from './sweep.js'
 
 export interface TrackingState extends StateCounts {
@@ -58,25 +60,41 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
   }
 
   /** Whether a flow of a slot has found no place; the mark is cleared. */
-  const takePressure = (index: number): boolean => {
+  const pressure = (): ((slot: number) => boolean) => {
     const marks = new Uint8Array(dataplane.memory('pressure'))
-    if (marks[index] !== 1) return false
-    marks[index] = 0
-    return true
+    return slot => {
+      if (marks[slot] !== 1) return false
+      marks[slot] = 0
+      return true
+    }
   }
 
+  const isHeld = (at: HeldService, slots: RingSlots): boolean => {
+    for (const one of services.values()) if (one === at) return at.slots === slots
+    return false
+  }
+
+  let isTicking = false
+
   return {
-    tick: () => {
-      for (const { slots, wanted } of services.values())
-        if (wanted) slots.tick(idleMs(wanted.service), wanted.service.tracking, takePressure)
+    tick: async () => {
+      if (isTicking) return
+      isTicking = true
+      const waiting = [...services.values()].filter(({ slots, wanted }) => wanted && slots.awaitsTime())
+      await inSlices(waiting, isHeld, ({ slots, wanted }, slice) =>
+        slots.tick(slice, idleMs(wanted!.service), wanted!.service.tracking, pressure()),
+      )
+      isTicking = false
     },
     sweep: async () => {
       if (!dataplane.shape.tracking || !options.sweep) return
       const beganMs = now()
       const { flows, exceptions } = await options.sweep(dataplane, sweepRequest())
-      const inUse = new Set(exceptions)
-      for (const { slots, wanted } of services.values())
-        slots.swept(beganMs, inUse, takePressure, wanted?.service.tracking ?? 'on-change')
+      const inUse = createSlotSet(exceptions)
+      const tracked = [...services.values()].filter(({ slots }) => slots.isTracked())
+      await inSlices(tracked, isHeld, ({ slots, wanted }, slice) =>
+        slots.swept(slice, beganMs, inUse, pressure(), wanted?.service.tracking ?? 'on-change'),
+      )
       backends.swept(beganMs, flows)
       lastSweep = { beganMs, flows }
     },
@@ -86,7 +104,7 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
       if (!at?.wanted || id === undefined || !isTracking(at.wanted.service)) return null
       return {
         live: lastSweep.flows[id] ?? 0,
-        isExact: !at.slots.homes().has(id),
+        isExact: !at.slots.isHome(id),
         sweepBeganMs: lastSweep.beganMs,
       }
     },
