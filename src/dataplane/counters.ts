@@ -72,7 +72,7 @@ export const addCounts = (a: BackendCount, b: BackendCount): BackendCount => ({
   syns: a.syns + b.syns,
 })
 
-const minusTraffic = (a: Traffic, b: Traffic): Traffic => ({
+export const minusTraffic = (a: Traffic, b: Traffic): Traffic => ({
   packets: a.packets - b.packets,
   bytes: a.bytes - b.bytes,
 })

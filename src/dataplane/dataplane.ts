@@ -15,7 +15,7 @@ import {
   trafficFrom,
 } from './counters.js'
 import { type CountName, type Found, type Retired, Unusable } from './generation.js'
-import { backendCountLayout, flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
+import { flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
 import { readCounts, readOutPorts, sumOfMaps } from './map-reading.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
@@ -299,11 +299,25 @@ export class Dataplane {
 
   /** One backend's, now. */
   backendCount(id: number): BackendCount {
+    return this.#countOf('backend_counts', id).map(backendCountFrom).reduce(addCounts, noCount)
+  }
+
+  /** What each service has got and not forwarded, by its id; those that never counted are left out. */
+  serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
+    return sumOfMaps(this.#countMaps('service_counts'), trafficFrom, addTraffic)
+  }
+
+  /** One service's, now. */
+  serviceCount(id: number): Traffic {
+    return this.#countOf('service_counts', id).map(trafficFrom).reduce(addTraffic, noTraffic)
+  }
+
+  /** The words of one row in each map that holds it. */
+  #countOf(name: CountName, id: number): (readonly bigint[])[] {
     const cpus = loadNative().possibleCpus
-    return this.#countMaps('backend_counts')
+    return this.#countMaps(name)
       .filter(map => id < map.info.maxEntries)
-      .map(map => backendCountFrom(sumOverCpus(map.lookup(u32(id)), backendCountLayout.size, cpus).row(0)))
-      .reduce(addCounts, noCount)
+      .map(map => sumOverCpus(map.lookup(u32(id)), map.info.valueSize, cpus).row(0))
   }
 
   #countMaps(name: CountName): readonly BpfMap[] {

@@ -3,7 +3,7 @@ import { addressText } from '../address.js'
 import { type Service, serviceIdentity } from '../model.js'
 import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
-import { type BackendCount, noCount } from './counters.js'
+import { type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import type { EntryInterface } from './entry-interfaces.js'
 import { protocolOf } from './service-rules.js'
@@ -30,8 +30,11 @@ export interface HeldService {
   wanted: WantedService | null
   /** What its former backends have counted. */
   retired: BackendCount
-  /** Slots that the last put wrote. */
+  /** Slots that the last put wrote, and all of them. */
   written: number
+  writtenInAll: number
+  /** What its id had counted when the service got it. */
+  readonly unforwardedBefore: Traffic
 }
 
 /** The parts that move to other memory when the data plane is loaded anew are replaced. */
@@ -51,14 +54,27 @@ export interface Held {
   readonly now: () => number
 }
 
-export const newService = (id: number, slots: RingSlots, entry: ServiceEntry | null = null): HeldService => ({
+const newService = (
+  id: number,
+  slots: RingSlots,
+  entry: ServiceEntry | null,
+  unforwardedBefore: Traffic,
+): HeldService => ({
   id,
   slots,
   entry,
   wanted: null,
   retired: noCount,
   written: 0,
+  writtenInAll: 0,
+  unforwardedBefore,
 })
+
+/** A service that was not there, with an id of its own. @throws BalancerError `ERR_LIMIT` */
+export const takeService = ({ dataplane, serviceIds }: Held, slots: RingSlots): HeldService => {
+  const id = serviceIds.take()
+  return newService(id, slots, null, dataplane.serviceCount(id))
+}
 
 /** @param now milliseconds, monotonic */
 export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
@@ -70,7 +86,7 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
   for (const entry of table.entries()) {
     const { addr, port, protocol, id, ringBase, ringSize } = entry
     const identity = serviceIdentity({ vip: addressText(addr), port, protocol: protocolOf(protocol) })
-    services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry))
+    services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry, noTraffic))
   }
   const found = [...services.values()]
   return {

@@ -4,12 +4,12 @@
  * be holding it. What does not fit loads a larger program (growth.ts).
  */
 import { type Service, serviceIdentity } from '../model.js'
-import { addCounts, type BackendCount, noCount } from './counters.js'
+import { addCounts, type BackendCount, minusTraffic, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { unitsOf } from './flow-clock.js'
 import { createGrowth } from './growth.js'
-import { type HeldService, newService, openHeld, type WantedService } from './held.js'
+import { type HeldService, openHeld, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { idleMs, serviceEntryOf } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
@@ -24,6 +24,10 @@ export interface ServiceCounts {
   readonly backends: ReadonlyMap<string, BackendCount>
   /** Of backends that are gone. */
   readonly retired: BackendCount
+  /** Packets of the service that were not forwarded: answered, dropped, left to the host. */
+  readonly unforwarded: Traffic
+  /** Ring slots that puts have written. */
+  readonly slotsWritten: number
 }
 
 export interface Tables extends Tracking {
@@ -53,6 +57,8 @@ export interface Tables extends Tracking {
 export interface TablesOptions extends TrackingOptions {
   /** Milliseconds, monotonic. */
   readonly now: () => number
+  /** A change has written ring slots of a service: how many. */
+  readonly onSlotsWritten?: (count: number) => void
 }
 
 const REFUSING = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
@@ -78,7 +84,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     const { service, owners } = wanted
     const name = serviceIdentity(service)
     const size = owners.length
-    const at = services.get(name) ?? newService(serviceIds.take(), await freshSlots(size))
+    const at = services.get(name) ?? takeService(held, await freshSlots(size))
     const former = at.slots
     const isResized = former.size !== size
     if (isResized) at.slots = await freshSlots(size)
@@ -95,6 +101,8 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       gone.length === 0 &&
       !isResized
     at.written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
+    at.writtenInAll += at.written
+    if (at.written > 0) options.onSlotsWritten?.(at.written)
     at.wanted = wanted
     at.entry = serviceEntryOf(service, at, held.seed)
     services.set(name, at)
@@ -152,7 +160,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       return id === undefined ? noCount : backends.count(id, dataplane.backendCount(id))
     },
     counts: async () => {
-      const raw = await dataplane.backendCounts()
+      const [raw, unforwarded] = await Promise.all([dataplane.backendCounts(), dataplane.serviceCounts()])
       return new Map(
         [...services].map(([name, at]) => [
           name,
@@ -164,6 +172,8 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
               ]),
             ),
             retired: at.retired,
+            unforwarded: minusTraffic(unforwarded.get(at.id) ?? noTraffic, at.unforwardedBefore),
+            slotsWritten: at.writtenInAll,
           },
         ]),
       )
