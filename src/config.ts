@@ -37,7 +37,6 @@ const readConfig = (root: MapNode, report: Report): Config => {
   const { values } = fields
   const drafts = values.services ? readServices(values.services, report) : []
   crossCheck(drafts, report)
-  if (values.http) readHttp(values.http, fields.at('http'), report)
   if (values['probe-prefix'] !== undefined)
     report.warning(
       fields.at('probe-prefix'),
@@ -50,6 +49,7 @@ const readConfig = (root: MapNode, report: Report): Config => {
     seed: values.seed ?? null,
     limits: values.limits ? readLimits(values.limits, fields.at('limits'), report) : DEFAULT_LIMITS,
     services: drafts.flatMap(draft => finishService(draft) ?? []),
+    http: values.http ? readHttp(values.http, fields.at('http'), report) : null,
   }
 }
 
@@ -70,8 +70,8 @@ const readLimits = (node: Node, at: Position, report: Report): Limits => {
     : DEFAULT_LIMITS
 }
 
-const readHttp = (node: Node, at: Position, report: Report): void => {
+const readHttp = (node: Node, at: Position, report: Report): Config['http'] => {
   const map = expectMap(node, 'http', 'http', report)
-  if (map) readFields(httpShape, map, at, 'http', report)
-  report.warning(at, 'http', 'not served by this version')
+  const listen = map && readFields(httpShape, map, at, 'http', report, ['listen']).values.listen
+  return listen ? { listen } : null
 }

@@ -71,6 +71,13 @@ export interface Limits {
   readonly flows: number
 }
 
+/** Where something listens. */
+export interface Listen {
+  /** An IP address, a name, or "" for every address. */
+  readonly address: string
+  readonly port: number
+}
+
 export interface Config {
   readonly interfaces: readonly string[]
   readonly xdp: 'auto' | 'native' | 'generic'
@@ -78,7 +85,13 @@ export interface Config {
   readonly seed: string | null
   readonly limits: Limits
   readonly services: readonly Service[]
+  /** Where the metrics are served; null: nowhere. */
+  readonly http: { readonly listen: Listen } | null
 }
+
+/** "127.0.0.1:9464", "[::1]:9464", ":9464". */
+export const listenText = ({ address, port }: Listen): string =>
+  `${address.includes(':') ? `[${address}]` : address}:${port}`
 
 /** What makes two backends of one service the same: address and port. Also what its place in the ring follows from. */
 export const backendIdentity = (

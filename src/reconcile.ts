@@ -6,6 +6,7 @@ import {
   type Backend,
   backendIdentity,
   type Config,
+  listenText,
   type Service,
   serviceIdentity,
 } from './model.js'
@@ -102,6 +103,8 @@ const serviceChanges = (before: Config, after: Config): Change[] => {
   return changes
 }
 
+const served = ({ http }: Config) => ({ listen: http && listenText(http.listen) })
+
 /** Two services are the same by VIP, port and protocol, two backends by address and port; the order means nothing. */
 export const diffConfigs = (before: Config, after: Config): Change[] => {
   const changes: Change[] = []
@@ -115,6 +118,8 @@ export const diffConfigs = (before: Config, after: Config): Change[] => {
     const detail = differences(before, after, [key])
     if (detail) changes.push({ action: 'change', kind: 'setting', name: key, detail })
   }
+  const detail = differences(served(before), served(after), ['listen'])
+  if (detail) changes.push({ action: 'change', kind: 'setting', name: 'http', detail })
   return [...changes, ...serviceChanges(before, after)]
 }
 

@@ -100,6 +100,7 @@ expectProblems('interfaces, seed, limits and the rest are checked', [
     top('services: { Web_1: { vip: 192.0.2.1, port: 80 } }'),
     `2:13 services.Web_1: the service's name "Web_1" must be of a-z, 0-9 and -, up to 40`,
   ],
+  [top('http: {}'), '2:7 http.listen: "listen" is missing'],
   [
     top('http: { listen: 9464 }'),
     '2:17 http.listen: listen must be an address and port such as 127.0.0.1:9464, not "9464"',

@@ -46,8 +46,9 @@ t.test("the documentation's example is read as it is meant", async t => {
         ],
       },
     ],
+    http: { listen: { address: '127.0.0.1', port: 9464 } },
   })
-  t.same(warnings, ['21:7 http: not served by this version'])
+  t.same(warnings, [])
 })
 
 t.test('what is left out has its default', async t => {
@@ -58,6 +59,7 @@ t.test('what is left out has its default', async t => {
     seed: null,
     limits: DEFAULT_LIMITS,
     services: [],
+    http: null,
   })
   t.same(warnings, [])
   t.same(parseConfig('interfaces: [eth0]\nlimits: { flows: 8 }\nservices:\nhttp:\n').config.limits, {
@@ -96,6 +98,25 @@ t.test('what is left out has its default', async t => {
     500,
     'a timeout never exceeds the interval',
   )
+})
+
+t.test('where the metrics are served is an address, a name or every address, with a port', async t => {
+  const listenOf = (listen: string) =>
+    parseConfig(JSON.stringify({ interfaces: ['eth0'], http: { listen } })).config.http?.listen
+  t.same(listenOf('192.0.2.1:80'), { address: '192.0.2.1', port: 80 })
+  t.same(listenOf('[2001:DB8::0:1]:9464'), { address: '2001:db8::1', port: 9464 })
+  t.same(listenOf('localhost:9464'), { address: 'localhost', port: 9464 })
+  t.same(listenOf(':9464'), { address: '', port: 9464 })
+  for (const wrong of [
+    '9464',
+    '127.0.0.1',
+    '127.0.0.1:0',
+    '127.0.0.1:65536',
+    '300.0.0.1:1',
+    '::1:9464',
+    '[::1]',
+  ])
+    t.throws(() => listenOf(wrong), { code: 'ERR_CONFIG_INVALID' }, wrong)
 })
 
 t.test('JSON will do, with tabs too', async t => {

@@ -1,6 +1,6 @@
 /** What an address, a port or a name may be: the same for the file and for a change at run time. */
 import { addressBytes, addressFamily, canonicalAddress } from '../address.js'
-import type { Forward } from '../model.js'
+import type { Forward, Listen } from '../model.js'
 
 /** A rule that is broken, in words that go on from the thing's name: "is a multicast address". */
 export type Broken = string | null
@@ -71,6 +71,17 @@ export const backendNameRule = (name: string): Broken => {
   if (name === '') return 'must not be empty'
   if (name.length > 80) return `has ${name.length} characters: at most 80`
   return /^[^\s/\p{C}]+$/u.test(name) ? null : 'must be of printable characters without spaces and slashes'
+}
+
+/** "127.0.0.1:9464", "[::1]:9464", "localhost:9464", ":9464" -> where to listen; null: it is none of them. */
+export const parseListen = (text: string): Listen | null => {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([\w.-]*)):(\d{1,5})$/.exec(text) ?? []
+  const port = Number(digits)
+  if (digits === undefined || port < 1 || port > 65535) return null
+  const isName = bracketed === undefined && !/^[\d.]+$/.test(plain!)
+  const address = isName ? plain! : canonicalAddress(bracketed ?? plain!)
+  if (address === null || (bracketed !== undefined && addressFamily(address) === 4)) return null
+  return { address, port }
 }
 
 /** A MAC address in canonical text that can be one host's. */

@@ -2,12 +2,12 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { canonicalMac } from '../address.js'
-import type { Forward, HashPart, Protocol } from '../model.js'
+import type { Forward, HashPart, Listen, Protocol } from '../model.js'
 import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE, nearestRingSizes } from '../ring/size.js'
 import { didYouMean } from './did-you-mean.js'
 import { formatDuration, parseDuration } from './durations.js'
 import { type Leaf, leaf, list, nested, refuse } from './fields.js'
-import { backendNameRule, hostMacRule, parseHostAddress } from './rules.js'
+import { backendNameRule, hostMacRule, parseHostAddress, parseListen } from './rules.js'
 import { parseStatusCodes } from './status-codes.js'
 
 const whole = (min: number, max: number): Leaf<number> =>
@@ -113,11 +113,17 @@ const isPrefix = (value: string): boolean => {
   return family !== 0 && Number(match?.[2]) <= (family === 4 ? 32 : 128)
 }
 
-const isListenAddress = (value: string): boolean => {
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(value)
-  if (!match || Number(match[3]) > 65535) return false
-  return match[1] === undefined ? /^[\w.-]*$/.test(match[2]!) : isIP(match[1]) === 6
-}
+const listen: Leaf<Listen> = leaf(
+  'an address and port',
+  z
+    .string()
+    .transform(
+      (value, context): Listen =>
+        parseListen(value) ??
+        refuse(context, `must be an address and port such as 127.0.0.1:9464, not ${JSON.stringify(value)}`),
+    ),
+  { asWritten: true },
+)
 
 export const rootShape = {
   interfaces: list(interfaceName),
@@ -146,13 +152,7 @@ export const limitsShape = {
   flows: whole(8, 1073741824),
 } as const
 
-export const httpShape = {
-  listen: text('an address and port', value =>
-    isListenAddress(value)
-      ? null
-      : `must be an address and port such as 127.0.0.1:9464, not ${JSON.stringify(value)}`,
-  ),
-} as const
+export const httpShape = { listen } as const
 
 const laterModes = ['ipip', 'gre', 'gue', 'nat', 'fullnat']
 const laterSchedulers = 'rr wrr lc wlc lblc lblcr dh sh sed nq mh fo ovf twos'.split(' ')
