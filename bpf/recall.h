@@ -31,15 +31,25 @@ static __always_inline _Bool keeps(const struct recall *it, __u64 entry, __u32 i
 	return age_of(entry, it->now) <= RETRY_AGE || (class_of(entry) == FLOW_HALF_OPEN && !(flags & BACKEND_NO_NEW));
 }
 
-/* Where an entry may be written: `given`, where it is one, or the first place that is free. */
+/*
+ * Where an entry may be written: `given`, where it is one; else a place that is empty, and only where there is none the
+ * first that is free: a connection that is half closed may yet go on.
+ */
 static __always_inline __u32 find_place(const struct recall *it, __u32 given)
 {
+	__u32 first = NO_PLACE;
+
 	if (given != NO_PLACE)
 		return given;
-	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++)
-		if (is_free(it, *(volatile __u64 *)&it->bucket->entries[i]))
+	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++) {
+		__u64 entry = *(volatile __u64 *)&it->bucket->entries[i];
+
+		if (!entry)
 			return i;
-	return NO_PLACE;
+		if (first == NO_PLACE && is_free(it, entry))
+			first = i;
+	}
+	return first;
 }
 
 /*

@@ -48,6 +48,7 @@ enum backend_flags {
 	BACKEND_RESOLVED = 1, /* its next hop is known: MAC addresses and way out are valid */
 	BACKEND_DEAD = 2,     /* gets no packets but those of slots whose current owner it is */
 	BACKEND_NO_NEW = 4,   /* draining: its old flows stay, no new one comes */
+	BACKEND_GONE = 8,     /* removed for good, no slot names it: its id waits until no flow holds it */
 };
 
 /* What of a slot is what: one u64 per slot, written with a single store. */

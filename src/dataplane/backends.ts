@@ -8,7 +8,7 @@ import { backendIdentity } from '../model.js'
 import { createIds } from './allocator.js'
 import { type BackendCount, minusCounts, noCount } from './counters.js'
 import type { Dataplane } from './dataplane.js'
-import { backendFlags, backendLayout, forwardMode, slotLayout } from './layout.js'
+import { backendFlags, backendLayout, forwardMode } from './layout.js'
 
 export interface NextHop {
   readonly ifindex: number
@@ -72,7 +72,6 @@ const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.sourceMac, b.sourceMac))
 
-const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
 const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
 
 /**
@@ -102,37 +101,16 @@ export const createBackendStore = (
     byService.set(service, ids.set(identity, id))
   }
 
-  /** The ids that some slot names, as owner or as home. */
-  const namedBySlots = (): ReadonlySet<number> => {
-    const halves = new Uint32Array(dataplane.memory('slots'))
-    const named = new Set<number>()
-    for (const half of halves) named.add(half & ID_MASK)
-    return named
-  }
-
-  /**
-   * What is found in use: pinned maps of a process that is no more. Of two records of one backend, one was dying: it had
-   * been removed, and had come back. Slots name the other, or none.
-   */
+  /** What is found in use: pinned maps of a process that is no more. */
   const adopt = (): Set<number> => {
     const used = new Set<number>()
-    let named: ReadonlySet<number> | null = null
     for (let id = 1; id < words.length / (backendLayout.size / 8); id++) {
       if (words[(id * backendLayout.size) / 8 + FLAGS_WORD] === 0n) continue
-      const { mode, service, addr, port } = recordOf(id)
+      const { mode, service, addr, port, flags } = recordOf(id)
       if (mode === forwardMode.FORWARD_NONE) continue
       used.add(id)
-      const identity = backendIdentity({ port }, { address: addressText(addr), port })
-      const rival = byService.get(service)?.get(identity)
-      if (rival === undefined) {
-        own(id, service, identity)
-        continue
-      }
-      named ??= namedBySlots()
-      const [kept, lost] = named.has(rival) ? [rival, id] : [id, rival]
-      own(kept, service, identity)
-      owners.delete(lost)
-      dying.set(lost, { since: now(), isSwept: false })
+      if (flags & backendFlags.BACKEND_GONE) dying.set(id, { since: now(), isSwept: false })
+      else own(id, service, backendIdentity({ port }, { address: addressText(addr), port }))
     }
     return used
   }
@@ -152,6 +130,12 @@ export const createBackendStore = (
       )
     for (const i of [0, 1, 3, 4, 5, 6, 7, FLAGS_WORD])
       if (words[at + i] !== next[i]!) Atomics.store(words, at + i, next[i]!)
+  }
+
+  const mark = (id: number, flags: number): void => {
+    const record = recordOf(id)
+    store(id, backendLayout.encode({ ...record, flags: record.flags | flags }))
+    lastWritten.delete(id)
   }
 
   const free = (id: number): void => {
@@ -181,7 +165,6 @@ export const createBackendStore = (
         last.idle === idle
       )
         return id
-      lastWritten.set(id, { ...wanted, idle })
       const { nextHop } = wanted
       store(
         id,
@@ -201,24 +184,15 @@ export const createBackendStore = (
           addr: addressBytes(wanted.address),
         }),
       )
+      lastWritten.set(id, { ...wanted, idle })
       return id
     },
-    markDead: id => {
-      const record = recordOf(id)
-      store(
-        id,
-        backendLayout.encode({
-          ...record,
-          flags: record.flags | backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW,
-        }),
-      )
-      lastWritten.delete(id)
-    },
+    markDead: id => mark(id, backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW),
     retire: id => {
       const owner = owners.get(id)
       if (owner) byService.get(owner.service)?.delete(owner.identity)
       owners.delete(id)
-      lastWritten.delete(id)
+      mark(id, backendFlags.BACKEND_GONE)
       dying.set(id, { since: now(), isSwept: false })
       if (!isTracked()) free(id)
     },

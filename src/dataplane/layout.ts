@@ -98,6 +98,7 @@ export const backendFlags = {
   BACKEND_RESOLVED: 1,
   BACKEND_DEAD: 2,
   BACKEND_NO_NEW: 4,
+  BACKEND_GONE: 8,
 } as const
 
 /** enum flow_class */

@@ -17,8 +17,11 @@ export const idleMs = ({ protocol, idleTimeMs, udpIdleTimeMs }: Service): number
   protocol === 'udp' ? udpIdleTimeMs : idleTimeMs
 
 /** A SYN marks a new flow only where the whole tuple is hashed. */
-const synOpens = ({ protocol, hash }: Service): boolean =>
-  protocol === 'tcp' && hash.includes('source') && hash.includes('source-port')
+const synOpens = ({ protocol, port, hash }: Service): boolean =>
+  protocol === 'tcp' &&
+  hash.includes('source') &&
+  hash.includes('source-port') &&
+  (port !== 0 || hash.includes('destination-port'))
 
 /** Where a service lies. */
 export interface ServicePlace {

@@ -37,9 +37,11 @@ const settled = (current: number, tracking: OwnerRules['tracking']): SlotWord =>
 
 /** A slot at rest gets another owner: the old one stays home of the flows that nobody has remembered. */
 const leave = (state: number, current: number, owner: number, rules: OwnerRules): SlotWord => {
+  // Without a home: entries that there are stay exceptions.
+  const bare = state === U ? U : K
   if (current === 0 || rules.isGone(current))
-    return rules.tracking === 'always' ? settled(owner, 'always') : slotWord(state === K ? K : U, owner, 0)
-  if (rules.tracking === 'never') return slotWord(state === K ? K : U, owner, 0)
+    return rules.tracking === 'always' ? settled(owner, 'always') : slotWord(bare, owner, 0)
+  if (rules.tracking === 'never') return slotWord(bare, owner, 0)
   return slotWord(rules.takesNew(current) ? G : L, owner, current)
 }
 
@@ -86,5 +88,6 @@ export const withTime = (
     const isResting = homeOf(word) === current && tracking === 'always'
     return !isResting && sinceMs >= idleMs ? settled(current, tracking) : word
   }
-  return state === K && isClean ? slotWord(U, current, 0) : word
+  if (state !== K || !isClean) return word
+  return tracking === 'always' ? settled(current, tracking) : slotWord(U, current, 0)
 }

@@ -153,3 +153,11 @@ t.test('tracking always, then on-change: remembering ends after the idle time', 
   t.equal(text(withTime(slot(L, A, A), 900_000, 900_000, false, 'on-change')), `K${A}/0`)
   t.equal(text(withOwner(slot(L, A, A), B, rules())), `G${B}/${A}`)
 })
+
+t.test('tracking always, then another: what is remembered outlives a removed owner', async t => {
+  const gone = [A]
+  t.equal(text(withOwner(slot(L, A, A), B, rules({ gone }))), `K${B}/0`)
+  t.equal(text(withOwner(slot(L, A, A), B, rules({ tracking: 'never', gone }))), `K${B}/0`)
+  t.equal(text(withOwner(slot(L, A, A), B, rules({ tracking: 'never' }))), `K${B}/0`)
+  t.equal(text(withTime(slot(K, A), 0, 900_000, true, 'always')), `L${A}/${A}`, 'and back')
+})

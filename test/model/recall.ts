@@ -75,7 +75,8 @@ export const recall = (
       entry.fingerprint === packet.fingerprint &&
       backendOf(entry.id)?.service === packet.service,
   )
-  let free = bucket.slice(0, at < 0 ? 8 : at).findIndex(isFree)
+  const empty = bucket.indexOf(null)
+  let free = empty >= 0 ? empty : bucket.findIndex(isFree)
   const remember = (kind: number, id: number): boolean => {
     if (free < 0 || id === 0) return false
     bucket[free] = { fingerprint: packet.fingerprint, kind, seen: now, id }
