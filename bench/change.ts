@@ -1,8 +1,7 @@
 /** How long does a change take, from the request on the socket to the answer? */
-import type { Client } from '../src/control/client.js'
 import { buildRing } from '../src/ring.js'
 import { type Answer, type Bench, type BenchOptions, check, type Figure } from './bench.js'
-import { backendAddress, RING_SIZE, withDaemon } from './daemon.js'
+import { type BenchedDaemon, backendAddress, RING_SIZE, withDaemon } from './daemon.js'
 import { percentile } from './statistics.js'
 
 const BACKENDS = 1000
@@ -53,22 +52,26 @@ const slotsMoved = (changes: readonly Change[]): number[] => {
 interface Measured {
   readonly ms: readonly number[]
   readonly moved: readonly number[]
+  /** CPU time that a change takes of the daemon's event loop. */
+  readonly cpuMsEach: number
 }
 
-const measure = async (client: Client, changes: readonly Change[]): Promise<Measured> => {
+const measure = async ({ client, cpuMs }: BenchedDaemon, changes: readonly Change[]): Promise<Measured> => {
   const ms: number[] = []
+  const cpuBefore = cpuMs()
   for (const { backend, weight } of changes) {
     const began = performance.now()
     await client.backend.set(SERVICE, `b${backend}`, { weight })
     ms.push(performance.now() - began)
   }
+  const cpuMsEach = (cpuMs() - cpuBefore) / changes.length
   const moved = slotsMoved(changes)
   const { slotsWritten } = await client.service.show(SERVICE)
   check(
     slotsWritten === moved.at(-1),
     `${slotsWritten} slots were written by the last change, not ${moved.at(-1)}`,
   )
-  return { ms, moved }
+  return { ms, moved, cpuMsEach }
 }
 
 const figuresOf = (name: string, ms: readonly number[], moved: readonly number[]): Figure[] => {
@@ -83,8 +86,9 @@ const figuresOf = (name: string, ms: readonly number[], moved: readonly number[]
 
 const run = async ({ isQuick }: BenchOptions): Promise<Answer> => {
   const changes = planOf(isQuick ? 100 : 500)
-  const { ms, moved } = await withDaemon({ services: 1, backends: BACKENDS, flows: FLOWS }, ({ client }) =>
-    measure(client, changes),
+  const { ms, moved, cpuMsEach } = await withDaemon(
+    { services: 1, backends: BACKENDS, flows: FLOWS },
+    daemon => measure(daemon, changes),
   )
   const pick = (isWanted: (moved: number) => boolean, values: readonly number[]) =>
     values.filter((_, i) => isWanted(moved[i]!))
@@ -95,6 +99,7 @@ const run = async ({ isQuick }: BenchOptions): Promise<Answer> => {
       ...figuresOf('all changes', ms, moved),
       ...figuresOf('small ones', pick(small, ms), pick(small, moved)),
       ...figuresOf('great ones', pick(great, ms), pick(great, moved)),
+      { name: "CPU time of the daemon's event loop", value: cpuMsEach, unit: 'ms', note: 'a change, mean' },
     ],
     setup: [
       `one service of ${BACKENDS} backends, ring of ${RING_SIZE} slots, tracking on-change, a flow cache of ${FLOWS} entries, no health checks`,

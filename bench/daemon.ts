@@ -1,4 +1,5 @@
 /** The real daemon in a namespace of its own, pinned and journalled as in production, and the exported client on its socket. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Client, connect } from '../src/control/client.js'
 import { CLI, startDaemon } from '../src/lab/daemon.js'
@@ -24,6 +25,8 @@ export interface BenchedDaemon {
   readonly connect: () => Promise<Client>
   /** Its directory of bpffs. */
   readonly pinDir: string
+  /** CPU time of its event loop's thread so far, ms. */
+  readonly cpuMs: () => number
 }
 
 export const backendAddress = (index: number): string => `10.1.${index >> 8}.${index & 255}`
@@ -83,7 +86,12 @@ export const withDaemon = async <T>(
       return client
     }
     try {
-      return await measure({ client: await another(), connect: another, pinDir })
+      const client = await another()
+      const { pid } = await client.status()
+      // On the CPU, in ns: the first number. A process's first thread has its id.
+      const cpuMs = () =>
+        Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+      return await measure({ client, connect: another, pinDir, cpuMs })
     } finally {
       for (const client of clients) await client.close()
       await daemon.stop()

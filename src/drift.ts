@@ -1,7 +1,8 @@
 /** What was changed at run time relative to a configuration, backend by backend; and the same put onto another. Pure. */
 import { newBackend } from './config/backend-change.js'
+import { differing } from './differing.js'
 import { identitiesOf } from './identities.js'
-import type { Backend, Config, Service } from './model.js'
+import { type Backend, backendIdentity, type Config, type Service } from './model.js'
 
 interface Named {
   /** The service's identity. */
@@ -33,10 +34,12 @@ export const driftOf = (base: Config, config: Config): DriftEntry[] => {
   const present = new Map(config.services.map(service => [identitiesOf(service).service, service]))
   const entries: DriftEntry[] = []
   for (const before of base.services) {
-    const { service, byIdentity: was } = identitiesOf(before)
+    const { service } = identitiesOf(before)
     const after = present.get(service)
     if (!after || after === before) continue
-    const { byIdentity: is } = identitiesOf(after)
+    const { before: were, after: are } = differing(before.backends, after.backends)
+    const was = new Map(were.map(backend => [backendIdentity(before, backend), backend]))
+    const is = new Map(are.map(backend => [backendIdentity(after, backend), backend]))
     for (const [identity, backend] of was)
       if (!is.has(identity))
         entries.push({ service, identity, name: `${before.name}/${backend.name}`, kind: 'remove' })

@@ -11,21 +11,42 @@ export interface Identities {
   readonly byIdentity: ReadonlyMap<string, Backend>
 }
 
+interface Named {
+  readonly service: string
+  readonly identity: string
+  readonly key: string
+}
+
 const known = new WeakMap<Service, Identities>()
+/** A backend outlives most changes of its service: its texts are made once. */
+const named = new WeakMap<Backend, Named>()
 
 /** Names a backend among all: its service's identity, then its own. */
 export const keyOf = (service: string, identity: string): string => `${service} ${identity}`
+
+const nameOf = (own: string, service: Service, backend: Backend): Named => {
+  const before = named.get(backend)
+  if (before?.service === own) return before
+  const identity = backendIdentity(service, backend)
+  const name = { service: own, identity, key: keyOf(own, identity) }
+  named.set(backend, name)
+  return name
+}
 
 export const identitiesOf = (service: Service): Identities => {
   const found = known.get(service)
   if (found) return found
   const own = serviceIdentity(service)
-  const backends = service.backends.map(backend => backendIdentity(service, backend))
-  const made = {
+  const names = service.backends.map(backend => nameOf(own, service, backend))
+  let byIdentity: ReadonlyMap<string, Backend> | null = null
+  const made: Identities = {
     service: own,
-    backends,
-    keys: backends.map(identity => keyOf(own, identity)),
-    byIdentity: new Map(service.backends.map((backend, i) => [backends[i]!, backend])),
+    backends: names.map(({ identity }) => identity),
+    keys: names.map(({ key }) => key),
+    get byIdentity() {
+      byIdentity ??= new Map(service.backends.map((backend, i) => [names[i]!.identity, backend]))
+      return byIdentity
+    },
   }
   known.set(service, made)
   return made
@@ -33,4 +54,4 @@ export const identitiesOf = (service: Service): Identities => {
 
 /** keyOf of a backend, also of one that is not configured. */
 export const backendKey = (service: Service, backend: Backend): string =>
-  keyOf(identitiesOf(service).service, backendIdentity(service, backend))
+  nameOf(identitiesOf(service).service, service, backend).key

@@ -3,7 +3,7 @@
  * the SHA-256 of the rest, so that whatever else happened to it is noticed.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, renameSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 
@@ -57,6 +57,26 @@ export const replaceFile = async (path: string, text: string, mode: number): Pro
     await directory.sync()
   } finally {
     await directory.close()
+  }
+}
+
+/** The same, for a thread that has nothing else to do. */
+export const replaceFileSync = (path: string, text: string, mode: number): void => {
+  const beside = `${path}.tmp`
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  const file = openSync(beside, 'w', mode)
+  try {
+    writeFileSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(beside, path)
+  const directory = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
   }
 }
 

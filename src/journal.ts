@@ -12,7 +12,8 @@ import type { Order } from './admin.js'
 import { parseConfig } from './config.js'
 import { driftOf, withDrift } from './drift.js'
 import { identitiesOf, keyOf } from './identities.js'
-import { encodeChecked, readChecked, replaceFile, setAside } from './journal-file.js'
+import { readChecked, setAside } from './journal-file.js'
+import { journalWriter } from './journal-writer.js'
 import type { Log } from './log.js'
 import { backendIdentity, type Config, serviceIdentity } from './model.js'
 import { createPasses } from './passes.js'
@@ -204,6 +205,7 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
   let entries = found.content.changes.length + found.content.orders.length
   let error: string | null = null
   let latest: Wanted | null = null
+  journalWriter.start()
 
   const write = async (): Promise<void> => {
     if (!latest) return
@@ -211,13 +213,13 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
     entries = content.changes.length + content.orders.length
     const body = JSON.stringify(content)
     if (body === written && error === null) return
-    try {
-      await replaceFile(path, encodeChecked(FORMAT, body), MODE)
+    const failure = (await journalWriter.write({ path, format: FORMAT, body, mode: MODE })).error
+    if (failure === null) {
       if (error !== null) log.info({ event: 'journal.written', path }, 'the journal is written again')
       written = body
       error = null
-    } catch (cause) {
-      const why = `${path} cannot be written (${(cause as { code?: string }).code ?? String(cause)})`
+    } else {
+      const why = `${path} cannot be written (${failure})`
       if (error === null)
         log.warn(
           { event: 'journal.failed', path, error: why },

@@ -100,11 +100,14 @@ export const backendIdentity = (
 ): string =>
   `${backend.address.includes(':') ? `[${backend.address}]` : backend.address}:${backend.port ?? service.port}`
 
+/** Its weight in the full ring. */
+export const ringWeightOf = ({ weight, ringWeight }: Backend): number => ringWeight ?? Math.max(1, weight)
+
 /** A backend's claim on its service's ring: weight 0 takes no slots, but holds its place with `ringWeight`. */
 export const claimOf = (service: Pick<Service, 'port'>, backend: Backend) => ({
   identity: backendIdentity(service, backend),
   weight: backend.weight,
-  ringWeight: backend.ringWeight ?? Math.max(1, backend.weight),
+  ringWeight: ringWeightOf(backend),
 })
 
 /** What makes two services the same: VIP, port and protocol. */

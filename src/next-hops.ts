@@ -51,6 +51,8 @@ type Route = NetlinkRoute | { readonly error: string }
 
 const targetKey = ({ address, mac }: Target): string => `${address} ${mac ?? ''}`
 
+const isSame = (a: Target, b: Target): boolean => a === b || (a.address === b.address && a.mac === b.mac)
+
 export const createNextHops = async (options: NextHopsOptions): Promise<NextHops> => {
   const { netlink, log } = options
   const links = new Map<number, NetlinkLink>()
@@ -219,7 +221,8 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
       const entryNow = options.entry([...links.values()])?.ifindex
       if (entryNow !== entryBefore) resolved = new WeakMap()
       entryBefore = entryNow
-      if (wanted.length === followed.length && wanted.every((target, i) => target === followed[i])) return
+      const isFollowed = (target: Target, i: number): boolean => isSame(target, followed[i]!)
+      if (wanted.length === followed.length && wanted.every(isFollowed)) return
       followed = wanted
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
       const addresses = new Set(targets.map(({ address }) => address))

@@ -1,5 +1,6 @@
 /** What differs between two configurations, in words. Pure. */
 import type { Change } from './control/protocol.js'
+import { differing } from './differing.js'
 import { identitiesOf } from './identities.js'
 import {
   type AdminState,
@@ -49,12 +50,9 @@ const byKey = <T>(items: readonly T[], key: (item: T) => string): Map<string, T>
   new Map(items.map(item => [key(item), item]))
 
 const backendChanges = (before: Service, after: Service): Change[] => {
-  // Most changes touch one backend of many: the very same objects need no look.
-  const [were, are] = [new Set(before.backends), new Set(after.backends)]
-  const without = (backends: readonly Backend[], same: ReadonlySet<Backend>): Backend[] =>
-    backends.filter(backend => !same.has(backend))
-  const present = byKey(without(before.backends, are), backend => backendIdentity(before, backend))
-  const wanted = byKey(without(after.backends, were), backend => backendIdentity(after, backend))
+  const { before: were, after: are } = differing(before.backends, after.backends)
+  const present = byKey(were, backend => backendIdentity(before, backend))
+  const wanted = byKey(are, backend => backendIdentity(after, backend))
   const named = (backend: Backend): string => `${after.name}/${backend.name}`
   const changes: Change[] = []
   for (const [identity, backend] of present)

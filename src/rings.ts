@@ -1,5 +1,6 @@
 /** The rings of the running services: a full ring is kept while the configured backends stay the same. */
-import { claimOf, type Service, serviceIdentity } from './model.js'
+import { identitiesOf } from './identities.js'
+import { claimOf, ringWeightOf, type Service } from './model.js'
 import type { Claim, FullRing } from './ring.js'
 import type { RingBuilder } from './ring-builder.js'
 
@@ -14,23 +15,40 @@ export interface Rings {
 
 export const claimsOf = (service: Service) => service.backends.map(backend => claimOf(service, backend))
 
+interface Kept {
+  readonly service: Service
+  readonly full: FullRing
+}
+
+/** Who has weight 0 does not take; in the full ring all have their places. */
+const fullClaimsOf = (service: Service): Claim[] => {
+  const { backends } = identitiesOf(service)
+  return service.backends.map((backend, i) => ({ identity: backends[i]!, weight: ringWeightOf(backend) }))
+}
+
+/** Whether two services have the same full ring. */
+const isSameRing = (a: Service, b: Service): boolean => {
+  if (a === b) return true
+  if (a.ringSize !== b.ringSize || a.backends.length !== b.backends.length) return false
+  const [was, is] = [identitiesOf(a).backends, identitiesOf(b).backends]
+  return a.backends.every(
+    (backend, i) =>
+      backend === b.backends[i] ||
+      (was[i] === is[i] && ringWeightOf(backend) === ringWeightOf(b.backends[i]!)),
+  )
+}
+
 export const createRings = (builder: RingBuilder): Rings => {
-  const kept = new Map<string, { readonly signature: string; readonly full: FullRing }>()
+  const kept = new Map<string, Kept>()
 
   return {
     owners: async (service, takes) => {
-      const identity = serviceIdentity(service)
-      // Who has weight 0 does not take; in the full ring all have their places.
-      const claims = claimsOf(service).map(({ identity: name, ringWeight }) => ({
-        identity: name,
-        weight: ringWeight,
-      }))
-      const signature = `${service.ringSize} ${claims.map(claim => `${claim.identity}*${claim.weight}`).join(' ')}`
+      const { service: identity } = identitiesOf(service)
       const isDown = (_: Claim, index: number): boolean => !takes[index]
       const known = kept.get(identity)
-      if (known?.signature === signature) return builder.refill(known.full, isDown)
-      const { full, owners } = await builder.build(claims, service.ringSize, isDown)
-      kept.set(identity, { signature, full })
+      if (known && isSameRing(known.service, service)) return builder.refill(known.full, isDown)
+      const { full, owners } = await builder.build(fullClaimsOf(service), service.ringSize, isDown)
+      kept.set(identity, { service, full })
       return owners
     },
     forget: identity => {

@@ -1,7 +1,8 @@
 /** What is wanted of the balancer: the configuration, and what was asked beyond it at run time. Pure values. */
 import type { Order } from './admin.js'
 import { defaultBackendName } from './config/rules.js'
-import { identitiesOf, keyOf } from './identities.js'
+import { differing } from './differing.js'
+import { backendKey, identitiesOf } from './identities.js'
 import type { Backend, Config, Service } from './model.js'
 
 /** A backend that is out of the configuration, and stays until its flows have gone. */
@@ -56,14 +57,15 @@ export const withConfig = (
   const leaving = new Map(wanted.leaving)
   const after = new Map(config.services.map(service => [identitiesOf(service).service, service]))
   for (const before of wanted.config.services) {
-    const { service, byIdentity } = identitiesOf(before)
+    const { service } = identitiesOf(before)
     const now = after.get(service)
     if (now === before) continue
-    const kept = now ? identitiesOf(now).byIdentity : new Map<string, Backend>()
-    if (leaving.size > 0) for (const identity of kept.keys()) leaving.delete(keyOf(service, identity))
-    for (const [identity, backend] of byIdentity) {
-      if (kept.has(identity)) continue
-      const key = keyOf(service, identity)
+    const { before: were, after: are } = differing(before.backends, now?.backends ?? [])
+    const kept = new Set(are.map(backend => backendKey(before, backend)))
+    for (const key of kept) leaving.delete(key)
+    for (const backend of were) {
+      const key = backendKey(before, backend)
+      if (kept.has(key)) continue
       // Untracked slots go to others with all of their flows: none is left to wait for.
       if (now && now.tracking !== 'never' && mayStay(key))
         leaving.set(key, { service, backend, sinceMs: nowMs })
