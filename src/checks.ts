@@ -29,13 +29,25 @@ const checksOf = (wanted: Wanted): Checked[] =>
 const isSameCheck = (a: Checked, b: Checked | undefined): boolean =>
   a.key === b?.key && a.check === b.check && a.target.port === b.target.port && a.target.vip === b.target.vip
 
+/** The keys of those that are in use without a check. */
+const uncheckedOf = (wanted: Wanted): ReadonlySet<string> =>
+  new Set(
+    allBackends(wanted).flatMap(({ service, backend }) =>
+      service.health === null ? [backendKey(service, backend)] : [],
+    ),
+  )
+
 /** @returns a function that has the monitor check what is wanted; most changes are none of the checks */
 export const createWatching = (monitor: Pick<Monitor, 'watch'>): ((wanted: Wanted) => void) => {
   let watched: readonly Checked[] = []
+  let before: Wanted | null = null
   return wanted => {
     const checks = checksOf(wanted)
+    const last = before
+    before = wanted
     if (checks.length === watched.length && checks.every((check, i) => isSameCheck(check, watched[i]))) return
     watched = checks
-    monitor.watch(checks)
+    const unchecked = last ? uncheckedOf(last) : new Set()
+    monitor.watch(checks.map(one => (unchecked.has(one.key) ? { ...one, wasInUse: true } : one)))
   }
 }

@@ -54,18 +54,22 @@ export const createEffect = (options: EffectOptions): Effect => {
   const found = new Set(tables.identities())
   const isKept = (identity: string): boolean => found.has(identity) && settling.has(identity)
 
-  const isSettling = (service: Service): boolean => {
-    const { health, backends } = service
-    const isAsked = (backend: Backend): boolean =>
-      backend.weight > 0 && progress.order(backendKey(service, backend)) === undefined
+  /** All that may have flows count: those too that drain or leave. */
+  const isSettling = (service: Service, leavers: readonly Backend[]): boolean => {
+    const { health } = service
     const { service: identity } = identitiesOf(service)
-    return settling.waits(identity, running.has(identity), () => ({
-      judgements:
-        health !== null &&
-        !health.initiallyUp &&
-        backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
-      nextHops: backends.some(backend => isAsked(backend) && 'reason' in nextHops.get(backend)),
-    }))
+    return settling.waits(identity, running.has(identity), () => {
+      const backends = [...service.backends, ...leavers].filter(
+        backend => progress.order(backendKey(service, backend))?.state !== 'disabled',
+      )
+      return {
+        judgements:
+          health !== null &&
+          !health.initiallyUp &&
+          backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
+        nextHops: backends.some(backend => 'reason' in nextHops.get(backend)),
+      }
+    })
   }
 
   const runningNow = async (service: Service, leavers: readonly Backend[]): Promise<Running> => {
@@ -76,7 +80,7 @@ export const createEffect = (options: EffectOptions): Effect => {
       backend,
       standing: standing(service, backend, backendKey(service, backend)),
     }))
-    const takes = isSettling(service) ? standings.map(() => false) : takers(standings)
+    const takes = isSettling(service, leavers) ? standings.map(() => false) : takers(standings)
     const isSameRing = before?.service === service && takes.every((one, i) => one === before.takes[i])
     if (isSameRing) return { ...before, standings, leaving }
     const owners = await rings.owners(service, takes)

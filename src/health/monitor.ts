@@ -6,12 +6,16 @@ import type { Probe, ProbeTarget } from './probe.js'
 
 /** Intervals vary by this much either way, so that checks do not fall into step. */
 const JITTER = 0.1
+/** How soon a failure is asked after that contradicts a health taken over from before. */
+const CONFIRM_MS = 100
 
 export interface Checked {
   /** Names the check; one that stays the same goes on undisturbed. */
   readonly key: string
   readonly check: HealthCheck
   readonly target: ProbeTarget
+  /** It has been in use without a check: up, until this one says otherwise. */
+  readonly wasInUse?: boolean
 }
 
 /** A health and its age. */
@@ -38,6 +42,8 @@ interface Running {
   judgement: Judgement
   /** Of its own: what an earlier process has found is none. */
   hasResult: boolean
+  /** Its health is from before this check, and no result has confirmed or refuted it yet. */
+  isTakenOver: boolean
   /** When the judgement was last seen to hold. */
   seenAt: number
   cancel: () => void
@@ -48,8 +54,8 @@ const sameCheck = (a: Checked, b: Checked): boolean =>
 
 /**
  * @param onChange a backend's health has changed; called with the key and what was before
- * @param restored what an earlier process has found, by key: it holds until the check's first result, which decides at
- *                 once
+ * @param restored what an earlier process has found, by key: it holds until the check's first result. A success decides at
+ *                 once; one lost probe takes nobody's connections: `fall` failures do, in quick succession
  */
 export const createMonitor = (
   probe: Probe,
@@ -68,13 +74,18 @@ export const createMonitor = (
     if (running.get(key) !== one) return
     const before = one.judgement
     const isFirst = !one.hasResult
-    const isRestored = isFirst && before.health !== 'unknown'
-    one.judgement = isRestored
-      ? judge({ ...check, initiallyUp: false }, unjudged, result)
-      : judge(check, before, result)
+    const isBack = one.isTakenOver && before.health === 'down'
+    one.judgement = judge(
+      isBack ? { ...check, initiallyUp: false } : check,
+      isBack ? unjudged : before,
+      result,
+    )
     one.hasResult = true
+    one.isTakenOver &&= !result.ok && one.judgement.health === 'up'
     one.seenAt = clock.now()
-    const interval = check.intervalMs * (1 - JITTER + 2 * JITTER * clock.random())
+    const interval = one.isTakenOver
+      ? Math.min(CONFIRM_MS, check.intervalMs)
+      : check.intervalMs * (1 - JITTER + 2 * JITTER * clock.random())
     one.cancel = clock.after(Math.max(0, interval - (clock.now() - started)), () => void attempt(one))
     if (isFirst || one.judgement.health !== before.health || one.judgement.reason !== before.reason)
       onChange(key, one.judgement, before)
@@ -89,11 +100,12 @@ export const createMonitor = (
     one.cancel = clock.after(delay, () => void attempt(one))
   }
 
-  const firstOf = (key: string): Omit<Running, 'checked' | 'cancel'> => {
+  const firstOf = ({ key, wasInUse }: Checked): Omit<Running, 'checked' | 'cancel'> => {
     const found = unused.get(key)
     unused.delete(key)
     const seenAt = clock.now() - (found?.ageMs ?? 0)
-    return { judgement: found?.judgement ?? unjudged, hasResult: false, seenAt }
+    const judgement = found?.judgement ?? (wasInUse ? { ...unjudged, health: 'up' as const } : unjudged)
+    return { judgement, hasResult: false, isTakenOver: judgement.health !== 'unknown', seenAt }
   }
 
   return {
@@ -108,7 +120,7 @@ export const createMonitor = (
         // A check that is asked otherwise keeps its answer until it has another.
         if (next) start(next, one)
       }
-      for (const one of all) if (!running.has(one.key)) start(one, firstOf(one.key))
+      for (const one of all) if (!running.has(one.key)) start(one, firstOf(one))
     },
     judgement: key => running.get(key)?.judgement ?? unjudged,
     known: () =>
