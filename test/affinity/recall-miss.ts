@@ -290,7 +290,7 @@ t.test('a slot without owner and a slot without home have nobody', { skip }, asy
 })
 
 t.test('one flow after the other fills a bucket, and each is recalled', { skip }, async t => {
-  const world = await openWorld(t, 8)
+  const world = await openWorld(t, { bits: 8 })
   world.setSlots(WEB, L, CURRENT, HOME)
   const flows = Array.from({ length: 100 }, (_, n) => flowOf(n, WEB))
   const begun = flows.map((flow, n) => world.send(flow, n % 2 ? SYN : ACK))

@@ -1,7 +1,7 @@
 /** Faults that a wrong edit of the data plane could make: each must be seen by the differential test. */
 export interface Fault {
   readonly description: string
-  /** In bpf/. */
+  /** In bpf/, or in src/. */
   readonly file: string
   /** Occurs in the file exactly once. */
   readonly search: string

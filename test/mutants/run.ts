@@ -1,44 +1,88 @@
-/** Puts faults into copies of bpf/, one each, and requires that the differential test sees every one. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+/**
+ * Puts faults into copies of the sources, one each, and requires that each is seen: those of bpf/ by the differential
+ * test or by the comparison with the flow cache's rules, those of src/ by a test of theirs.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { compareRecall } from '../affinity/fixtures/recall-compare.js'
+import { openWorld } from '../affinity/fixtures/world.js'
 import { type Comparison, compare } from '../fixtures/compare.js'
 import { openDataPlane } from '../fixtures/data-plane.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { mixedTables } from '../fixtures/tables.js'
 import { compile } from './compile.js'
+import { controlFaults } from './control-faults.js'
 import { type Fault, faults } from './faults.js'
+import { flowFaults } from './flow-faults.js'
 
-const BPF = fileURLToPath(new URL('../../bpf', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FRAMES = 30_000
+const PACKETS = 12_000
 const seed = chosenSeed(20_240_117)
 
 const putIn = (directory: string, { file, search, replace }: Fault): void => {
   const path = join(directory, file)
   const parts = readFileSync(path, 'utf8').split(search)
-  if (parts.length !== 2) throw new Error(`bpf/${file} has ${parts.length - 1} times, not once: ${search}`)
+  if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times, not once: ${search}`)
   writeFileSync(path, parts.join(replace))
 }
 
-/** The differential test, against bpf/ with this fault; ends at the first difference. */
-const compareWith = async (fault: Fault | null): Promise<Comparison> => {
+const inCopy = async <T>(use: (directory: string) => T | Promise<T>): Promise<T> => {
   const directory = mkdtempSync(join(tmpdir(), 'linimo-mutant-'))
   try {
-    cpSync(BPF, directory, { recursive: true })
-    if (fault !== null) putIn(directory, fault)
-    const tables = mixedTables()
-    const dataPlane = await openDataPlane(tables, { object: compile(directory) })
-    try {
-      return compare(dataPlane, tables, seededRandom(seed), FRAMES, 1)
-    } finally {
-      dataPlane.close()
-    }
+    return await use(directory)
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 }
+
+/** The object of bpf/ with this fault. */
+const objectWith = (fault: Fault | null): Promise<Uint8Array> =>
+  inCopy(directory => {
+    cpSync(join(ROOT, 'bpf'), directory, { recursive: true })
+    if (fault !== null) putIn(directory, fault)
+    return compile(directory)
+  })
+
+/** The differential test, against bpf/ with this fault; ends at the first difference. */
+const compareWith = async (fault: Fault | null): Promise<Comparison> => {
+  const tables = mixedTables()
+  const dataPlane = await openDataPlane(tables, { object: await objectWith(fault) })
+  try {
+    return compare(dataPlane, tables, seededRandom(seed), FRAMES, 1)
+  } finally {
+    dataPlane.close()
+  }
+}
+
+/** The rules of tracked slots, against bpf/ with this fault; ends at the first difference. */
+const recallWith = async (t: Test, fault: Fault | null): Promise<readonly unknown[]> => {
+  const world = await openWorld(t, { object: await objectWith(fault) })
+  return compareRecall(world, seededRandom(seed), PACKETS, 1)
+}
+
+/** One file of test/affinity, with this fault in src/. */
+const testWith = (
+  test: string,
+  fault: Fault | null,
+): Promise<{ readonly status: number | null; text: string }> =>
+  inCopy(directory => {
+    mkdirSync(join(directory, 'test'))
+    for (const name of ['src', 'test/affinity', 'test/fixtures', 'package.json', 'tsconfig.json'])
+      cpSync(join(ROOT, name), join(directory, name), { recursive: true })
+    symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
+    if (fault !== null) putIn(join(directory, 'src'), fault)
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', join(directory, 'test/affinity', test)],
+      { cwd: directory, encoding: 'utf8', timeout: 60_000 },
+    )
+    return { status, text: stdout + stderr }
+  })
 
 t.comment(`LINIMO_SEED=${seed}`)
 
@@ -52,4 +96,26 @@ for (const fault of faults)
   t.test(`seen: ${fault.description}`, async t => {
     const { frames, differences } = await compareWith(fault)
     t.equal(differences.length, 1, `after ${frames} frames`)
+  })
+
+t.test('the flow cache without a fault keeps its rules', async t => {
+  t.same(await recallWith(t, null), [])
+})
+
+for (const fault of flowFaults)
+  t.test(`seen: ${fault.description}`, async t => {
+    t.equal((await recallWith(t, fault)).length, 1)
+  })
+
+for (const test of new Set(controlFaults.map(({ test }) => test)))
+  t.test(`${test} finds nothing where there is no fault`, async t => {
+    const { status, text } = await testWith(test, null)
+    t.equal(status, 0, text)
+  })
+
+for (const fault of controlFaults)
+  t.test(`seen: ${fault.description}`, async t => {
+    const { status, text } = await testWith(fault.test, fault)
+    t.not(status, 0)
+    t.match(text, /^ *not ok/m, 'a test has failed, and not its set-up')
   })

@@ -1,0 +1,86 @@
+/** Faults of the control process's half of docs/affinity.md: each must be seen by a test of test/affinity. */
+import type { Fault } from './faults.js'
+
+export interface ControlFault extends Fault {
+  /** In test/affinity/. */
+  readonly test: string
+}
+
+const SLOT = { file: 'dataplane/slot.ts', test: 'slot.ts' } as const
+const INVARIANT = { file: 'dataplane/slot.ts', test: 'slot-invariant.ts' } as const
+const SWEEP = { file: 'dataplane/sweep.ts', test: 'sweep.ts' } as const
+
+export const controlFaults: readonly ControlFault[] = [
+  {
+    ...INVARIANT,
+    description: 'home is lost on a second change',
+    search: 'return slotWord(state, owner, home)',
+    replace: 'return slotWord(state, owner, current)',
+  },
+  {
+    ...INVARIANT,
+    description: 'a keeping slot forgets without a clean sweep',
+    search: 'if (state !== K || !isClean) return word',
+    replace: 'if (state !== K) return word',
+  },
+  {
+    ...INVARIANT,
+    description: 'learning ends before the idle time',
+    search: 'sinceMs >= idleMs',
+    replace: 'sinceMs >= idleMs / 2',
+  },
+  {
+    ...INVARIANT,
+    description: 'a slot whose owner changes learns nothing',
+    search: 'return slotWord(rules.takesNew(current) ? G : L, owner, current)',
+    replace: 'return slotWord(K, owner, 0)',
+  },
+  {
+    ...SLOT,
+    description: 'a change that is undone does not end',
+    search: 'if (owner === home || rules.isGone(home))',
+    replace: 'if (rules.isGone(home))',
+  },
+  {
+    ...SLOT,
+    description: 'a home that is gone stays home',
+    search: 'return home !== 0 && rules.isGone(home) ? settled(current, rules.tracking) : word',
+    replace: 'return word',
+  },
+  {
+    ...SLOT,
+    description: 'a drained home has a grace',
+    search: 'rules.takesNew(current) ? G : L',
+    replace: 'G',
+  },
+  {
+    ...SLOT,
+    description: 'grace does not end',
+    search: 'return sinceMs >= GRACE_MS ? slotWord(L, current, homeOf(word)) : word',
+    replace: 'return word',
+  },
+  {
+    ...SWEEP,
+    description: 'an open entry is removed as early as a half-open one',
+    search: 'isOpen ? idle[service]! : short[service]!',
+    replace: 'isOpen ? short[service]! : short[service]!',
+  },
+  {
+    ...SWEEP,
+    description: 'exceptions of keeping slots are not found',
+    search: 'if (state === slotState.SLOT_KEEPING) exceptions.add(slot)',
+    replace: '',
+  },
+  {
+    ...SWEEP,
+    description: 'the exceptions of keeping slots are removed',
+    search: '(state === slotState.SLOT_KEEPING && (slotLow & ID_MASK) === id)',
+    replace: 'state === slotState.SLOT_KEEPING',
+  },
+  {
+    ...SWEEP,
+    description: 'an entry is removed whatever was written meanwhile',
+    search: 'return Atomics.compareExchange(whole, place, read, 0n) === read',
+    replace: 'Atomics.store(whole, place, 0n)\n  return read > 0n',
+  },
+]
