@@ -61,7 +61,7 @@ export interface Balancer {
   /**
    * Changes what is wanted, at once; resolves when the data plane and the journal have it.
    *
-   * @param change what is there -> what is wanted; may throw, and then nothing has changed
+   * @param change what is there -> what is wanted; may throw, and then nothing has changed; nor has it when this rejects
    * @param by     who asked, for the log
    */
   update(change: (present: Wanted) => Wanted, by: string): Promise<Updated>
@@ -114,7 +114,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const standingNow = (service: Service, backend: Backend): Standing =>
     standing(service, backend, backendKey(service, backend))
 
-  const { changed, isSettled, isKept } = createEffect({
+  const { changed, isSettled, isKept, retry } = createEffect({
     wanted: () => wanted,
     running,
     standing,
@@ -184,6 +184,34 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     )
   }
 
+  /** What was before each change that could not be brought into effect. */
+  const refused = new WeakMap<Wanted, Wanted>()
+
+  /** A change that was answered with an error has not happened. */
+  const takeBack = (after: Wanted, before: Wanted): void => {
+    refused.set(after, before)
+    if (wanted !== after) return
+    let last = before
+    for (let earlier = refused.get(last); earlier; earlier = refused.get(last)) last = earlier
+    follow(last)
+    void save()
+    changed([...all(), INTERFACES]).catch(() => undefined)
+  }
+
+  /** What failed the last time, if anything did. */
+  let failure: string | null = null
+
+  const retryFailed = async (): Promise<void> => {
+    try {
+      await retry()
+      failure = null
+    } catch (error) {
+      if (failure === String(error)) return
+      failure = String(error)
+      log.error({ event: 'update.failed', error: failure }, 'what has changed cannot be brought into effect')
+    }
+  }
+
   return {
     config: () => wanted.config,
     wanted: () => wanted,
@@ -200,7 +228,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       const touched = after.config.services.filter(service => !kept.has(service)).map(serviceIdentity)
       const isWide = changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
       const saved = save()
-      await changed(isWide ? [...all(), INTERFACES] : [...touched, ...reordered(before, after)])
+      try {
+        await changed(isWide ? [...all(), INTERFACES] : [...touched, ...reordered(before, after)])
+      } catch (error) {
+        takeBack(after, before)
+        throw error
+      }
       log.debug({ event: 'config.changed', changes, by }, 'in effect')
       if (changes.length > 0) publish({ kind: 'change', changes, by })
       return { changes, warning: await saved }
@@ -227,6 +260,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     tick: () => {
       settleGoing()
       if (journal?.status().error) void save()
+      void retryFailed()
       impacts.tick()
     },
     healthChanged: async (key, now, before) => {

@@ -44,6 +44,8 @@ export interface Effect {
   isSettled(): boolean
   /** A service of which the tables still hold what an earlier process left. */
   isKept(identity: string): boolean
+  /** Once more what could not be brought into effect; rejects when it still cannot. */
+  retry(): Promise<void>
 }
 
 export const createEffect = (options: EffectOptions): Effect => {
@@ -95,6 +97,21 @@ export const createEffect = (options: EffectOptions): Effect => {
     rings.forget(identity)
   }
 
+  /** @returns those that the tables do not take, and why: the others are there all the same */
+  const put = async (all: readonly Running[]): Promise<ReadonlyMap<Running, unknown>> => {
+    // What an earlier process left in the tables goes on as it is until there is something to say about it.
+    const ready = all.filter(({ service }) => !isKept(serviceIdentity(service)))
+    const refused = new Map<Running, unknown>()
+    try {
+      await tables.put(ready.map(one => wantedService(one, nextHops)))
+    } catch (reason) {
+      if (ready.length === 1) return refused.set(ready[0]!, reason)
+      for (const one of ready)
+        await tables.put([wantedService(one, nextHops)]).catch(error => void refused.set(one, error))
+    }
+    return refused
+  }
+
   /** Those configured are put, those that are not are removed. */
   const pass = async (names: ReadonlySet<string>): Promise<void> => {
     const present = wanted()
@@ -116,17 +133,36 @@ export const createEffect = (options: EffectOptions): Effect => {
     }
     tables.remove(gone)
     gone.forEach(forget)
-    // What an earlier process left in the tables goes on as it is until there is something to say about it.
-    const ready = next.filter(({ service }) => !isKept(serviceIdentity(service)))
-    await tables.put(ready.map(one => wantedService(one, nextHops)))
+    const refused = await put(next)
     for (const one of next) {
+      if (refused.has(one)) continue
       const identity = serviceIdentity(one.service)
       options.telling.nextHops(running.get(identity), one)
       running.set(identity, one)
     }
+    for (const reason of refused.values()) throw reason
   }
 
-  const changed = createPasses(pass)
+  /** What a pass that failed has left undone. */
+  const missed = new Set<string>()
 
-  return { changed, isSettled: () => settling.isEmpty(), isKept }
+  const changed = createPasses(async names => {
+    const all = new Set([...names, ...missed])
+    try {
+      await pass(all)
+      missed.clear()
+    } catch (error) {
+      for (const name of all) missed.add(name)
+      throw error
+    }
+  })
+
+  return {
+    changed,
+    isSettled: () => settling.isEmpty(),
+    isKept,
+    retry: async () => {
+      if (missed.size > 0) await changed([])
+    },
+  }
 }

@@ -305,3 +305,54 @@ t.test('each change is in the audit log, done or refused', async t => {
     ],
   )
 })
+
+t.test('a change that the tables refuse has not happened, and stops nothing else', async t => {
+  const dns = { vip: '192.0.2.53', port: 53, protocol: 'udp', backends: [b(7)] }
+  const file = (backends: readonly object[], more: readonly object[]): string => {
+    const config = JSON.parse(fileOf(backends))
+    config.services.dns = { ...dns, backends: [b(7), ...more] }
+    return JSON.stringify(config)
+  }
+  const site = await open(t, file([b(1), b(2)], []))
+  site.refused.add('10.0.0.3:80')
+  const add = (address: string) =>
+    site.handlers['backend.add']({ service: 'web', backend: `b${address.slice(7)}`, address }, PEER)
+  const answers = await Promise.allSettled([add('10.0.0.3'), add('10.0.0.4')])
+  t.same(
+    answers.map(({ status }) => status),
+    ['rejected', 'rejected'],
+    'they came together',
+  )
+  await site.pass(2)
+  t.equal(inTables(site, 3), null)
+  t.equal(site.balancer.config().services[0]!.backends.length, 2)
+  await add('10.0.0.4')
+  t.ok(inTables(site, 4)!.slots > 0, 'what can be done is done')
+
+  site.file = file([b(1), b(2), b(3)], [b(8)])
+  await t.rejects(site.handlers.apply({}, PEER), { code: 'ERR_LIMIT' })
+  await site.pass(2)
+  t.match(JSON.stringify(await site.handlers.diff({}, PEER)), /b3.*b8|b8.*b3/, 'the file is not in effect')
+
+  // Nobody asked for this one: it stays wanted, and is tried again.
+  await site.judge('10.0.0.2:80', 'down')
+  t.equal(inTables(site, 2)!.isDead, true)
+})
+
+t.test('what failed is tried again, and the services beside it are not kept waiting', async t => {
+  const config = JSON.parse(fileOf([b(1), b(2)]))
+  config.services.dns = {
+    vip: '192.0.2.53',
+    port: 53,
+    protocol: 'udp',
+    health: { type: 'tcp' },
+    backends: [b(1), b(7)],
+  }
+  const site = await open(t, JSON.stringify(config))
+  site.refused.add('10.0.0.2:80')
+  await t.rejects(site.judge('10.0.0.1:80', 'down'))
+  t.equal(inTables(site, 1)!.isDead, false, 'its service is refused')
+  site.refused.clear()
+  await site.pass(2)
+  t.equal(inTables(site, 1)!.isDead, true)
+})
