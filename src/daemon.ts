@@ -11,6 +11,7 @@ import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
 import type { Journal } from './journal.js'
 import type { Log } from './log.js'
+import type { Exposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
@@ -30,10 +31,21 @@ const SWEEP_MS = 10_000
 /** How often the health file is written although nothing has changed, so that its ages are true. */
 const KEEP_AGES_MS = 60_000
 
+export interface Sweep {
+  /** When it ended. */
+  readonly at: Date
+  readonly durationMs: number
+}
+
+/** What is measured as it happens. */
+export type Measures = Pick<Exposition, 'slotsWritten' | 'swept'>
+
 export interface Daemon {
   readonly balancer: Balancer
   readonly dataplane: Dataplane
   readonly interfaces: () => readonly InterfaceStatus[]
+  /** The last sweep of the flow cache; null: none yet. */
+  readonly lastSweep: () => Sweep | null
   /** Attached everywhere, and every check has a result. */
   isReady(): boolean
   /** Ends, and leaves the packets flowing where they can be: what is pinned goes on. */
@@ -65,6 +77,7 @@ export interface DaemonOptions {
   readonly pinDir: string | null
   readonly stateDir: string
   readonly publish: (event: Event) => void
+  readonly measures: Measures
   readonly log: Log
 }
 
@@ -74,7 +87,7 @@ export interface DaemonOptions {
  * @throws BalancerError when it cannot; then packets go where they went before
  */
 export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
-  const { wanted, journal, instanceSeed, pinDir, stateDir, publish, log } = options
+  const { wanted, journal, instanceSeed, pinDir, stateDir, publish, measures, log } = options
   const { config } = wanted
   const native = loadNative()
   const seedOf = ({ seed }: Config): string => seed ?? instanceSeed()
@@ -143,6 +156,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const now = (): number => performance.now()
     const tables = createTables(opened, {
       now,
+      onSlotsWritten: measures.slotsWritten,
       flowClock: createFlowClock(opened.jiffies(), now(), native.tickNs, now),
       sweep: (swept, request) =>
         sweeper.sweep({
@@ -182,12 +196,19 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       running.tick()
     }, TICK_MS)
     closing.push(() => clearInterval(ticking))
+    let lastSweep: Sweep | null = null
+    const sweep = async (): Promise<void> => {
+      if (!opened.shape.tracking) return
+      const began = now()
+      await tables.sweep()
+      lastSweep = { at: new Date(), durationMs: now() - began }
+      measures.swept(lastSweep.durationMs)
+    }
     let isSweeping = false
     const sweeping = setInterval(() => {
       if (isSweeping) return
       isSweeping = true
-      tables
-        .sweep()
+      sweep()
         .catch(failed('a sweep of the flow cache'))
         .finally(() => {
           isSweeping = false
@@ -200,6 +221,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       balancer,
       dataplane: opened,
       interfaces: () => attachments.status(),
+      lastSweep: () => lastSweep,
       isReady: () => isEverywhere() && monitor.isComplete(),
       release: async () => {
         await end()

@@ -4,13 +4,15 @@ import type { AuditLog } from './audit.js'
 import type { Balancer, Updated } from './balancer.js'
 import { changedBackend, newBackend } from './config/backend-change.js'
 import { type ParsedConfig, parseConfig } from './config.js'
-import type { Change, Drift, Handlers, Method, Peer, ServiceRow, Status } from './control/protocol.js'
+import type { Change, Drift, Handlers, Method, Peer, ServiceRow } from './control/protocol.js'
 import type { Daemon } from './daemon.js'
 import { BalancerError } from './errors.js'
 import { backendKey } from './identities.js'
 import { type Journal, textDigest } from './journal.js'
+import type { Endpoint } from './metrics/endpoint.js'
 import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
+import { readStatus } from './status.js'
 import { type AppliedText, type Wanted, withOrder, withoutLeaving } from './wanted.js'
 
 export interface DaemonInfo {
@@ -121,15 +123,16 @@ const appliedText = (text: string | undefined, readConfigFile: () => string): Ap
   return text === own ? null : { text, fileDigest: textDigest(own) }
 }
 
-export interface Records {
+export interface Surroundings {
   readonly journal?: Journal
   readonly audit?: AuditLog
+  readonly endpoint?: Endpoint
 }
 
 export const createHandlers = (
   daemon: Daemon,
   info: DaemonInfo,
-  { journal, audit }: Records = {},
+  { journal, audit, endpoint }: Surroundings = {},
 ): Handlers => {
   const balancer: Balancer = daemon.balancer
 
@@ -198,33 +201,8 @@ export const createHandlers = (
     return { ...balancer.backendRow(service, backend), ...lossOf(warning) }
   }
 
-  const status = async (): Promise<Status> => {
-    const verdicts = await daemon.dataplane.verdictCounts()
-    const kept = journal?.status()
-    const { shape } = daemon.dataplane
-    return {
-      ready: daemon.isReady(),
-      pid: process.pid,
-      version: info.version,
-      instance: info.instance,
-      startedAt: info.startedAt.toISOString(),
-      config: { path: info.configPath, appliedAt: info.appliedAt.toISOString(), error: info.error },
-      interfaces: daemon.interfaces(),
-      program: { tag: daemon.dataplane.tag },
-      journal: kept ? { entries: kept.entries, error: kept.error } : null,
-      flowCache: shape.tracking ? { entries: shape.flows, live: balancer.liveFlows() } : null,
-      verdicts: Object.fromEntries(
-        [...verdicts].map(([name, { packets, bytes }]) => [
-          name,
-          { packets: String(packets), bytes: String(bytes) },
-        ]),
-      ),
-      services: await balancer.serviceRows(),
-    }
-  }
-
   return {
-    status,
+    status: () => readStatus({ daemon, info, journal, endpoint }),
     'service.list': () => balancer.serviceRows(),
     'service.show': ({ service }) => serviceRow(service),
     'backend.list': async ({ service }) => {
@@ -316,7 +294,8 @@ export const createHandlers = (
       info.appliedAt = new Date()
       info.error = null
       const lost = warning === null ? [] : [`a restart would lose this change: ${warning}`]
-      return { changes, warnings: [...warnings, ...lost] }
+      const unserved = await endpoint?.follow(balancer.config().http)
+      return { changes, warnings: [...warnings, ...lost, ...(unserved ? [unserved] : [])] }
     },
     subscribe: async () => ({ subscribed: true }),
   }

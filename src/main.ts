@@ -13,9 +13,12 @@ import { systemClock } from './health/clock.js'
 import { openJournal } from './journal.js'
 import { takeLock } from './lock.js'
 import { createLog, type Log, type LogLevel } from './log.js'
+import { createEndpoint } from './metrics/endpoint.js'
+import { createExposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
 import { loadNative } from './native.js'
 import { instanceSeed } from './seed.js'
+import { readStatus } from './status.js'
 
 export interface RunOptions {
   readonly configPath: string
@@ -111,6 +114,9 @@ const runLocked = async (
   const audit = openAudit(stateDir, log)
   const { wanted, warnings } = journal.replay(file)
   for (const warning of warnings) log.warn({ event: 'journal.warning' }, warning)
+  const exposition = createExposition()
+  const endpoint = createEndpoint(exposition, log)
+  await endpoint.open(wanted.config.http)
   let server: ControlServer | null = null
   let isEnded = false
   const daemon = await startDaemon({
@@ -120,7 +126,11 @@ const runLocked = async (
     pinDir,
     stateDir,
     publish: event => server?.publish(event),
+    measures: exposition,
     log,
+  }).catch(async (error: unknown) => {
+    await endpoint.close()
+    throw error
   })
   try {
     const info: DaemonInfo = {
@@ -132,7 +142,8 @@ const runLocked = async (
       appliedAt: new Date(),
       error: null,
     }
-    const handlers = createHandlers(daemon, info, { journal, audit })
+    const handlers = createHandlers(daemon, info, { journal, audit, endpoint })
+    endpoint.serve(() => readStatus({ daemon, info, journal, endpoint }))
     server = await serve({
       socketPath: options.socketPath,
       handlers,
@@ -165,12 +176,14 @@ const runLocked = async (
     const detaches = pinDir === null || options.detachOnExit
     log.info({ event: 'daemon.stopping', signal, detaches }, detaches ? 'detaching' : 'packets go on')
     await server.close()
+    await endpoint.close()
     await (detaches ? daemon.close() : daemon.release())
     await audit.flush()
     isEnded = true
   } finally {
     if (!isEnded) {
       await server?.close()
+      await endpoint.close()
       await daemon.abandon()
     }
   }

@@ -2,8 +2,8 @@
 import { macText } from './address.js'
 import { type Order, type Progress, remainingMs } from './admin.js'
 import type { BackendRow, DrainView, ServiceRow } from './control/protocol.js'
-import { addCounts, addTraffic, type BackendCount, noCount } from './dataplane/counters.js'
-import type { LiveFlows, TrackingState } from './dataplane/tables.js'
+import { addCounts, addTraffic, type BackendCount } from './dataplane/counters.js'
+import type { LiveFlows, ServiceCounts, TrackingState } from './dataplane/tables.js'
 import type { AdminState, Backend, Service } from './model.js'
 import type { Resolution } from './next-hop.js'
 import type { Standing } from './standing.js'
@@ -77,11 +77,12 @@ export const backendRow = (facts: BackendFacts): BackendRow => {
 export const serviceRow = (
   service: Service,
   digest: string,
-  counts: Iterable<BackendCount>,
+  { backends: counts, retired, unforwarded, slotsWritten }: ServiceCounts,
   tracking: TrackingState,
   backends: readonly BackendRow[],
 ): ServiceRow => {
-  const counted = [...counts].reduce(addCounts, noCount)
+  const counted = [...counts.values()].reduce(addCounts, retired)
+  const { grace, learning, keeping, tracked } = tracking
   const total = addTraffic(counted.tx, counted.redirect)
   return {
     service: service.name,
@@ -93,8 +94,12 @@ export const serviceRow = (
     ringSize: service.ringSize,
     noBackend: service.noBackend,
     digest,
-    trackedSlots: tracking.tracked,
+    trackedSlots: tracked,
+    trackedShare: tracked / service.ringSize,
+    slotStates: { untracked: service.ringSize - tracked, grace, learning, keeping },
     slotsWritten: tracking.written,
+    slotsWrittenInAll: slotsWritten,
+    unforwarded: { packets: String(unforwarded.packets), bytes: String(unforwarded.bytes) },
     packets: String(total.packets),
     bytes: String(total.bytes),
     backends,

@@ -2,7 +2,7 @@
 import type { Order } from './admin.js'
 import type { AdminProgress } from './admin-progress.js'
 import type { BackendRow, ServiceRow } from './control/protocol.js'
-import { type BackendCount, noCount } from './dataplane/counters.js'
+import { type BackendCount, noCount, noTraffic } from './dataplane/counters.js'
 import type { ServiceCounts, Tables } from './dataplane/tables.js'
 import { backendKey } from './identities.js'
 import { type Backend, backendIdentity, type Service, serviceIdentity } from './model.js'
@@ -23,6 +23,14 @@ export interface Running {
   readonly leaving: readonly { readonly backend: Backend; readonly standing: Standing }[]
   /** Made when it is first asked for. */
   digest: string | null
+}
+
+/** Of a service that is not in the tables yet. */
+const noCounts: ServiceCounts = {
+  backends: new Map(),
+  retired: noCount,
+  unforwarded: noTraffic,
+  slotsWritten: 0,
 }
 
 /** How long a backend may take to drain or leave; null: as long as it does. */
@@ -80,12 +88,11 @@ export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
     ]
   }
 
-  const serviceRowOf = (one: Running, counts: ServiceCounts | undefined): ServiceRow => {
+  const serviceRowOf = (one: Running, counts: ServiceCounts = noCounts): ServiceRow => {
     const identity = serviceIdentity(one.service)
-    const backends = rowsOf(one, backend => counts?.backends.get(backend) ?? noCount)
+    const backends = rowsOf(one, backend => counts.backends.get(backend) ?? noCount)
     one.digest ??= ringDigest(claimsOf(one.service), one.owners)
-    const counted = [...(counts?.backends.values() ?? []), counts?.retired ?? noCount]
-    return serviceRow(one.service, one.digest, counted, tables.tracking(identity), backends)
+    return serviceRow(one.service, one.digest, counts, tables.tracking(identity), backends)
   }
 
   return {

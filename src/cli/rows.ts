@@ -90,7 +90,18 @@ export const backends = (rows: readonly BackendRow[], paint: Paint): string => {
 }
 
 export const services = (rows: readonly ServiceRow[], paint: Paint): string => {
-  const headings = ['SERVICE', 'VIP', 'FORWARD', 'SCHEDULER', 'RING', 'DIGEST', 'UP', 'PACKETS', 'BYTES']
+  const headings = [
+    'SERVICE',
+    'VIP',
+    'FORWARD',
+    'SCHEDULER',
+    'RING',
+    'TRACKED',
+    'DIGEST',
+    'UP',
+    'PACKETS',
+    'BYTES',
+  ]
   const lines = rows.map(row => {
     const staying = row.backends.filter(({ state }) => state !== 'leaving')
     const up = staying.filter(({ health }) => health === 'up').length
@@ -100,12 +111,37 @@ export const services = (rows: readonly ServiceRow[], paint: Paint): string => {
       colour: up === 0 ? 'red' : isWhole ? 'green' : 'yellow',
     }
     const { service, forward, scheduler, ringSize, digest, packets, bytes } = row
-    return [service, serviceEndpoint(row), forward, scheduler, ringSize, digest, upCell, packets, bytes]
+    const tracked = percent(row.trackedShare)
+    return [
+      service,
+      serviceEndpoint(row),
+      forward,
+      scheduler,
+      ringSize,
+      tracked,
+      digest,
+      upCell,
+      packets,
+      bytes,
+    ]
   })
   return lines.length === 0 ? 'no services\n' : table(headings, lines, paint)
 }
 
-/** A service's facts in one line, then its backends. */
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
+
+/** "slots 64226 untracked, 1311 learning (2.0% tracked); last change wrote 812, 66349 in all". */
+const slotsInWords = ({ slotStates, trackedSlots, trackedShare, ...row }: ServiceRow): string => {
+  const states = Object.entries(slotStates).filter(([, slots]) => slots > 0)
+  const tracked = trackedSlots === 0 ? '' : ` (${percent(trackedShare)} tracked)`
+  const written = `last change wrote ${row.slotsWritten}, ${row.slotsWrittenInAll} in all`
+  return `slots ${states.map(([state, slots]) => `${slots} ${state}`).join(', ')}${tracked}; ${written}`
+}
+
+const unforwardedInWords = ({ unforwarded: { packets, bytes } }: ServiceRow): readonly string[] =>
+  packets === '0' ? [] : [`${packets} packets (${bytes} bytes) not forwarded`]
+
+/** A service's facts, then its backends. */
 export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
   const facts = [
     serviceEndpoint(row),
@@ -114,7 +150,7 @@ export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
     `${row.ringSize} slots`,
     `no backend: ${row.noBackend}`,
     `digest ${row.digest}`,
-    ...(row.trackedSlots === 0 ? [] : [`${row.trackedSlots} slots tracked`]),
   ]
-  return `${paint(row.service, 'bold')}  ${facts.join('  ')}\n${backendsOf(row, paint, 2)}`
+  const more = [slotsInWords(row), ...unforwardedInWords(row)].map(line => `  ${line}\n`).join('')
+  return `${paint(row.service, 'bold')}  ${facts.join('  ')}\n${more}${backendsOf(row, paint, 2)}`
 }

@@ -16,9 +16,32 @@ const interfaceInWords = ({ name, mode, reason }: Status['interfaces'][number]):
 const journalInWords = ({ journal }: Status, paint: Context['paint']): readonly string[] => {
   if (journal === null) return []
   const { entries, error } = journal
+  const held =
+    entries === 0 ? 'nothing changed at run time' : `${entries} changed at run time: linimo diff shows them`
   return [
-    ...(entries === 0 ? [] : [`journal     ${entries} changed at run time: linimo diff shows them`]),
+    `journal     ${held}`,
     ...(error === null ? [] : [paint(`            a restart would lose changes: ${error}`, 'red')]),
+  ]
+}
+
+const flowCacheInWords = ({ flowCache }: Status): readonly string[] => {
+  if (flowCache === null) return []
+  const { entries, live, inserted, deferred, refused, unremembered, lastSweep } = flowCache
+  const swept = lastSweep === null ? 'not swept yet' : `swept in ${Math.round(1000 * lastSweep.duration)} ms`
+  const isFull = [deferred, refused, unremembered].some(count => count !== '0')
+  return [
+    `flow cache  ${live} live of ${entries} entries, ${inserted} entered, ${swept}`,
+    ...(isFull
+      ? [`            found no place: ${deferred} deferred, ${refused} refused, ${unremembered} unremembered`]
+      : []),
+  ]
+}
+
+const metricsInWords = ({ http }: Status, paint: Context['paint']): readonly string[] => {
+  if (http === null) return []
+  return [
+    `metrics     http://${http.listen.replace(/^:/, '*:')}/metrics`,
+    ...(http.error === null ? [] : [paint(`            ${http.error}`, 'red')]),
   ]
 }
 
@@ -33,10 +56,9 @@ const inWords = (status: Status, { paint }: Context): string => {
       : [paint(`            the file is not what runs: ${config.error}`, 'red')]),
     `interfaces  ${status.interfaces.map(interfaceInWords).join(', ') || 'none'}`,
     `program     ${status.program.tag}`,
-    ...(status.flowCache === null
-      ? []
-      : [`flow cache  ${status.flowCache.live} live of ${status.flowCache.entries} entries`]),
+    ...flowCacheInWords(status),
     ...journalInWords(status, paint),
+    ...metricsInWords(status, paint),
     '',
   ]
   const services = status.services.map(service => `${serviceWithBackends(service, paint)}\n`)

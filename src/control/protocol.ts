@@ -126,8 +126,20 @@ export interface ServiceRow extends Count {
   readonly digest: string
   /** Slots that remember flows at the moment: the ring has changed there, or all are tracked. */
   readonly trackedSlots: number
-  /** How many slots its last change wrote. */
+  /** They are so many of all its slots: 0..1. */
+  readonly trackedShare: number
+  /** Slots by state: grace, learning and keeping are the tracked ones. */
+  readonly slotStates: {
+    readonly untracked: number
+    readonly grace: number
+    readonly learning: number
+    readonly keeping: number
+  }
+  /** How many slots its last change wrote, and all changes since the daemon started. */
   readonly slotsWritten: number
+  readonly slotsWrittenInAll: number
+  /** Its packets that were not forwarded: dropped, answered, left to the host. */
+  readonly unforwarded: Count
   readonly backends: readonly BackendRow[]
 }
 
@@ -151,8 +163,23 @@ export interface Status {
   readonly program: { readonly tag: string }
   /** What was changed at run time and is kept through a restart; `error`: why a restart would lose it. */
   readonly journal: { readonly entries: number; readonly error: string | null } | null
-  /** The flow cache's size and its live entries by the last sweep; null: no service tracks flows. */
-  readonly flowCache: { readonly entries: number; readonly live: number } | null
+  /** Where metrics are served; `error`: why not there. null: nowhere. */
+  readonly http: { readonly listen: string; readonly error: string | null } | null
+  /** null: no service tracks flows. */
+  readonly flowCache: {
+    /** Its size. */
+    readonly entries: number
+    /** Live entries, by the last sweep. */
+    readonly live: number
+    /** Flows entered so far. */
+    readonly inserted: string
+    /** Found no place: new flows that went to their slot's home, packets of old ones, new ones while the home is dead. */
+    readonly deferred: string
+    readonly refused: string
+    readonly unremembered: string
+    /** `duration` in seconds; null: none yet. */
+    readonly lastSweep: { readonly at: string; readonly duration: number } | null
+  } | null
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
 }

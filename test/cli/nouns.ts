@@ -22,8 +22,8 @@ t.test('service list and show', async t => {
   t.equal(
     (await run('service', 'list')).stdout,
     [
-      'SERVICE  VIP                FORWARD  SCHEDULER  RING  DIGEST            UP                PACKETS  BYTES',
-      'web      192.0.2.10:80/tcp  dr       maglev      251  00112233445566ff  1/2  18446744073709551615   2000',
+      'SERVICE  VIP                FORWARD  SCHEDULER  RING  TRACKED  DIGEST            UP                PACKETS  BYTES',
+      'web      192.0.2.10:80/tcp  dr       maglev      251     0.0%  00112233445566ff  1/2  18446744073709551615   2000',
       '',
     ].join('\n'),
   )
@@ -31,6 +31,7 @@ t.test('service list and show', async t => {
     (await run('service', 'show', 'web')).stdout,
     [
       'web  192.0.2.10:80/tcp  dr  maglev  251 slots  no backend: reject  digest 00112233445566ff',
+      '  slots 251 untracked; last change wrote 0, 0 in all',
       '  BACKEND  ADDRESS       WEIGHT  STATE    HEALTH  SLOTS  SHARE  PACKETS  NEXT HOP',
       '  b1       10.0.0.11:80       1  enabled  up        126  50.2%       10  02:00:00:00:00:0b on eth0',
       '  b2       10.0.0.12:80       1  enabled  down      125  49.8%       10  connection refused',

@@ -20,6 +20,7 @@ t.test('status is one screen, and all of it with --json', async t => {
       'program     0123456789abcdef',
       '',
       'web  192.0.2.10:80/tcp  dr  maglev  251 slots  no backend: reject  digest 00112233445566ff',
+      '  slots 251 untracked; last change wrote 0, 0 in all',
       '  BACKEND  ADDRESS       WEIGHT  STATE    HEALTH  SLOTS  SHARE  PACKETS  NEXT HOP',
       '  b1       10.0.0.11:80       1  enabled  up        126  50.2%       10  02:00:00:00:00:0b on eth0',
       '  b2       10.0.0.12:80       1  enabled  down      125  49.8%       10  connection refused',
@@ -37,13 +38,47 @@ t.test('what was changed at run time, and whether a restart keeps it, is said', 
     status: async () => ({
       ...(await status()),
       journal: { entries: 3, error: '/var/lib/linimo/main/journal cannot be written (ENOSPC)' },
-      flowCache: { entries: 1048576, live: 42 },
+      flowCache: {
+        entries: 1048576,
+        live: 42,
+        inserted: '1000',
+        deferred: '3',
+        refused: '2',
+        unremembered: '0',
+        lastSweep: { at: '2024-05-01T10:00:10.000Z', duration: 0.0123 },
+      },
+      http: { listen: ':9464', error: ':9464 cannot be listened on: the port is taken' },
     }),
   })
   const { stdout } = await linimo(['status', '--socket', socketPath])
-  t.match(stdout, 'flow cache  42 live of 1048576 entries')
+  t.match(stdout, 'flow cache  42 live of 1048576 entries, 1000 entered, swept in 12 ms')
+  t.match(stdout, 'found no place: 3 deferred, 2 refused, 0 unremembered')
+  t.match(
+    stdout,
+    'metrics     http://*:9464/metrics\n            :9464 cannot be listened on: the port is taken',
+  )
   t.match(stdout, 'journal     3 changed at run time: linimo diff shows them')
   t.match(stdout, 'a restart would lose changes: /var/lib/linimo/main/journal cannot be written (ENOSPC)')
+})
+
+t.test('slots by state, what changes wrote and what was not forwarded are said of each service', async t => {
+  const present = await status()
+  const services = present.services.map(row => ({
+    ...row,
+    trackedSlots: 51,
+    trackedShare: 51 / 251,
+    slotStates: { untracked: 200, grace: 1, learning: 50, keeping: 0 },
+    slotsWritten: 51,
+    slotsWrittenInAll: 302,
+    unforwarded: { packets: '7', bytes: '420' },
+  }))
+  const { socketPath } = await startDaemon(t, { status: async () => ({ ...present, services }) })
+  const { stdout } = await linimo(['status', '--socket', socketPath])
+  t.match(
+    stdout,
+    '  slots 200 untracked, 1 grace, 50 learning (20.3% tracked); last change wrote 51, 302 in all\n' +
+      '  7 packets (420 bytes) not forwarded\n',
+  )
 })
 
 t.test('a refused reload and an interface without a program are said', async t => {

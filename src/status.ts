@@ -1,0 +1,54 @@
+/** What `status` answers: the whole daemon at a glance. */
+import type { Status } from './control/protocol.js'
+import type { Daemon } from './daemon.js'
+import type { DaemonInfo } from './handlers.js'
+import type { Journal } from './journal.js'
+import type { Endpoint } from './metrics/endpoint.js'
+
+export interface StatusSources {
+  readonly daemon: Daemon
+  readonly info: DaemonInfo
+  readonly journal: Journal | undefined
+  readonly endpoint: Pick<Endpoint, 'status'> | undefined
+}
+
+const flowCacheOf = ({ dataplane, balancer, lastSweep }: Daemon): Status['flowCache'] => {
+  const { shape } = dataplane
+  if (!shape.tracking) return null
+  const { inserted, deferred, refused, unremembered } = dataplane.flowCounts()
+  const last = lastSweep()
+  return {
+    entries: shape.flows,
+    live: balancer.liveFlows(),
+    inserted: String(inserted),
+    deferred: String(deferred),
+    refused: String(refused),
+    unremembered: String(unremembered),
+    lastSweep: last && { at: last.at.toISOString(), duration: last.durationMs / 1000 },
+  }
+}
+
+export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSources): Promise<Status> => {
+  const verdicts = await daemon.dataplane.verdictCounts()
+  const kept = journal?.status()
+  return {
+    ready: daemon.isReady(),
+    pid: process.pid,
+    version: info.version,
+    instance: info.instance,
+    startedAt: info.startedAt.toISOString(),
+    config: { path: info.configPath, appliedAt: info.appliedAt.toISOString(), error: info.error },
+    interfaces: daemon.interfaces(),
+    program: { tag: daemon.dataplane.tag },
+    journal: kept ? { entries: kept.entries, error: kept.error } : null,
+    http: endpoint?.status() ?? null,
+    flowCache: flowCacheOf(daemon),
+    verdicts: Object.fromEntries(
+      [...verdicts].map(([name, { packets, bytes }]) => [
+        name,
+        { packets: String(packets), bytes: String(bytes) },
+      ]),
+    ),
+    services: await daemon.balancer.serviceRows(),
+  }
+}
