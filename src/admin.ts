@@ -78,16 +78,19 @@ export const progressed = (
   return { hasOwned: before.hasOwned, quietSinceMs, deadlineFromMs, exactSinceMs, out }
 }
 
-/** Until its deadline; null: it has none, or it is out already. Never negative. */
+/**
+ * Until its deadline; null: it has none, or it is out already. Never negative. While it owns slots as the last resort all
+ * of its time is left.
+ */
 export const remainingMs = (
   order: Order,
-  { deadlineFromMs, out }: Progress,
+  { hasOwned, deadlineFromMs, out }: Progress,
   nowMs: number,
   deadlineMs: number | null,
 ): number | null =>
   deadlineMs === null || out !== null || order.state === 'disabled'
     ? null
-    : Math.max(0, (deadlineFromMs ?? nowMs) + deadlineMs - nowMs)
+    : Math.max(0, (deadlineFromMs ?? (hasOwned ? nowMs : order.sinceMs)) + deadlineMs - nowMs)
 
 /** What an order amounts to, for who decides about slots. */
 export interface Admin {
