@@ -49,7 +49,7 @@ interface Attached {
 
 const busy = (name: string, programId: number): BalancerError =>
   new BalancerError('ERR_XDP_BUSY', `interface ${name} has another XDP program (id ${programId})`, {
-    hint: `see \`bpftool prog show id ${programId}\`; \`ip link set dev ${name} xdp off\` removes it, unless a link of its owner's holds it`,
+    hint: `see \`bpftool prog show id ${programId}\`; where an instance of Linimo left it, its \`linimo detach\` ends it; \`ip link set dev ${name} xdp off\` removes others, unless a link of their owner's holds them`,
   })
 
 const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause)
