@@ -135,7 +135,7 @@ __attribute__((noinline)) __u32 recall(__u64 hash, __u64 slot_word, __u32 slot_i
 {
 	__u32 bits = config.cache_bits, spread = (__u32)(hash >> 32) * 2654435769U, index = spread >> (32 - bits);
 	/* Bucket and fingerprint together hold all the bits that gave the slot, so a sweep can tell it. */
-	__u64 fingerprint = (spread << bits >> 4) | (hash & ((1U << (bits - 4)) - 1));
+	__u64 fingerprint = (spread << bits >> 4) | (hash & ((1U << (bits - 4 - config.cache_grown)) - 1));
 	struct recall it = {
 		.slot_word = slot_word,
 		.fingerprint = fingerprint << FLOW_FINGERPRINT_SHIFT,

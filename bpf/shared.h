@@ -171,7 +171,8 @@ struct config {
 	__u8 trace;		  /* 1: what the stages found is left in the trace map, for `explain` */
 	__u8 tracking;		  /* 1: some service tracks flows */
 	__u8 test_clock;	  /* 1: the flow clock is read from the test_clock map, for tests */
-	__u32 cache_bits;	  /* log2 of the flow cache's buckets, 4..28 */
+	__u16 cache_bits;	  /* log2 of the flow cache's buckets, 4..28 */
+	__u16 cache_grown;	  /* by so many bits since its first entries: they lack so many bits of the hash */
 };
 
 /* What the last packet met (config.trace). Ids, 0 or none = ~0. */

@@ -140,6 +140,7 @@ export const createEffect = (options: EffectOptions): Effect => {
       options.telling.nextHops(running.get(identity), one)
       running.set(identity, one)
     }
+    if (attachments.status().some(({ mode }) => mode !== null)) await tables.fit(config.limits)
     for (const reason of refused.values()) throw reason
   }
 

@@ -6,9 +6,9 @@
 import { addressBytes, addressText } from '../address.js'
 import { backendIdentity } from '../model.js'
 import { createIds } from './allocator.js'
-import { type BackendCount, minusCounts, noCount } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { backendFlags, backendLayout, forwardMode } from './layout.js'
+import { formerRow } from './load.js'
 
 export interface NextHop {
   readonly ifindex: number
@@ -47,8 +47,10 @@ export interface BackendStore {
   /** No slot names it any more. */
   retire(id: number): void
   flags(id: number): number
-  /** What it has counted since it got its id. */
-  count(id: number, raw: BackendCount): BackendCount
+  /** Ids of a service's former backends that are not free yet: what they have counted is still theirs. */
+  dyingOf(service: number): readonly number[]
+  /** The service is gone: so is what its former backends have counted, but for the totals. */
+  forgetService(service: number): void
   owner(id: number): { readonly service: number; readonly identity: string } | null
   hasRoom(count: number): boolean
   /** A sweep has ended: ids that no flow holds any more are free. @param beganMs when it began */
@@ -58,6 +60,8 @@ export interface BackendStore {
 }
 
 interface Dying {
+  /** Whose it was; null: that is gone too. */
+  service: number | null
   readonly since: number
   isSwept: boolean
 }
@@ -72,6 +76,8 @@ const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.sourceMac, b.sourceMac))
 
+/** Whose row of counters nobody counts in: there goes what belongs to nobody any more, for the totals. */
+const NOBODY = 0
 const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
 
 /**
@@ -89,7 +95,6 @@ export const createBackendStore = (
   const byService = new Map<number, Map<string, number>>()
   const owners = new Map<number, { readonly service: number; readonly identity: string }>()
   const lastWritten = new Map<number, WantedBackend & { readonly idle: number }>()
-  const baselines = new Map<number, BackendCount>()
   const dying = new Map<number, Dying>()
 
   const recordOf = (id: number) =>
@@ -109,7 +114,7 @@ export const createBackendStore = (
       const { mode, service, addr, port, flags } = recordOf(id)
       if (mode === forwardMode.FORWARD_NONE) continue
       used.add(id)
-      if (flags & backendFlags.BACKEND_GONE) dying.set(id, { since: now(), isSwept: false })
+      if (flags & backendFlags.BACKEND_GONE) dying.set(id, { service, since: now(), isSwept: false })
       else own(id, service, backendIdentity({ port }, { address: addressText(addr), port }))
     }
     return used
@@ -140,13 +145,15 @@ export const createBackendStore = (
 
   const free = (id: number): void => {
     Atomics.store(words, (id * backendLayout.size) / 8 + FLAGS_WORD, 0n)
+    const service = dying.get(id)?.service ?? null
+    dataplane.moveBackendCount(id, service === null ? NOBODY : formerRow(dataplane.shape, service))
     dying.delete(id)
     ids.free(id)
   }
 
   const take = (service: number, identity: string): number => {
     const id = ids.take()
-    baselines.set(id, dataplane.backendCount(id))
+    dataplane.moveBackendCount(id, NOBODY)
     own(id, service, identity)
     return id
   }
@@ -193,11 +200,15 @@ export const createBackendStore = (
       if (owner) byService.get(owner.service)?.delete(owner.identity)
       owners.delete(id)
       mark(id, backendFlags.BACKEND_GONE)
-      dying.set(id, { since: now(), isSwept: false })
+      dying.set(id, { service: owner?.service ?? null, since: now(), isSwept: false })
       if (!isTracked()) free(id)
     },
     flags: id => bytes[id * backendLayout.size + backendLayout.fields.flags.offset]!,
-    count: (id, raw) => minusCounts(raw, baselines.get(id) ?? noCount),
+    dyingOf: service => [...dying].flatMap(([id, one]) => (one.service === service ? [id] : [])),
+    forgetService: service => {
+      for (const one of dying.values()) if (one.service === service) one.service = null
+      dataplane.moveBackendCount(formerRow(dataplane.shape, service), NOBODY)
+    },
     owner: id => owners.get(id) ?? null,
     hasRoom: count => ids.hasRoom(count),
     swept: (beganMs, flows) => {
@@ -208,9 +219,7 @@ export const createBackendStore = (
       }
     },
     moveTo: (memory, capacity) => {
-      const next = new BigUint64Array(memory)
-      if (next.buffer !== words.buffer && next.length !== words.length) next.set(words)
-      words = next
+      words = new BigUint64Array(memory)
       bytes = new Uint8Array(memory)
       ids.grow(capacity)
     },

@@ -71,14 +71,3 @@ export const addCounts = (a: BackendCount, b: BackendCount): BackendCount => ({
   redirect: addTraffic(a.redirect, b.redirect),
   syns: a.syns + b.syns,
 })
-
-export const minusTraffic = (a: Traffic, b: Traffic): Traffic => ({
-  packets: a.packets - b.packets,
-  bytes: a.bytes - b.bytes,
-})
-
-export const minusCounts = (a: BackendCount, b: BackendCount): BackendCount => ({
-  tx: minusTraffic(a.tx, b.tx),
-  redirect: minusTraffic(a.redirect, b.redirect),
-  syns: a.syns - b.syns,
-})

@@ -3,21 +3,22 @@ import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
 import { type BpfMap, loadNative, type TestRunResult, type XdpLink, type XdpMode } from '../native.js'
 import type { RecordOf } from './codec.js'
+import type { CountName } from './count-carry.js'
 import {
-  addCounts,
   addTraffic,
   type BackendCount,
   backendCountFrom,
-  noCount,
   noTraffic,
   sumOverCpus,
   type Traffic,
   trafficFrom,
 } from './counters.js'
-import { type CountName, type Found, type Retired, Unusable } from './generation.js'
+import { closeFound, convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
+import type { Found } from './generation.js'
 import { flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
-import { readCounts, readOutPorts, sumOfMaps } from './map-reading.js'
+import { readCounts, readOutPorts } from './map-reading.js'
+import { type Former, formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
 
 export { cacheBits, type Shape, shapeFor } from './load.js'
@@ -27,6 +28,8 @@ export type Verdict = keyof typeof verdict
 export const verdictNames: ReadonlyMap<number, Verdict> = new Map(
   Object.entries(verdict).map(([name, value]) => [value, name as Verdict]),
 )
+
+const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
@@ -42,8 +45,6 @@ export interface OpenOptions {
   readonly shape: Shape
   readonly log: Log
 }
-
-const nothingRetired: Retired = { backend_counts: [], service_counts: [] }
 
 /** What has been found fixes the capacities and the flow hash; what nothing is filled by is as wanted. */
 const adoptedShape = (wanted: Shape, found: Shape): Shape => ({
@@ -69,46 +70,49 @@ export class Dataplane {
   #loaded: Loaded
   #links = new Map<number, XdpLink>()
   #outPorts = new Map<number, number>()
-  /** Maps that have counted, and were replaced by larger ones. */
-  #retired: Retired = nothingRetired
   #pins: Pins | null = null
   /** As what it is pinned; null: not yet. */
   #generation: number | null = null
   /** Attachments that an earlier process has left, and nobody has asked for yet. */
   #inherited = new Map<number, FoundLink>()
+  /** What their program uses, while that is not this one: it is laid out otherwise, and was converted. */
+  #former: Former | null = null
   #isAdopted = false
   /** Nothing was there before. */
   #isFirst = true
+  readonly #log: Log
 
-  private constructor(loaded: Loaded) {
+  private constructor(loaded: Loaded, log: Log) {
     this.#loaded = loaded
+    this.#log = log
   }
 
   /** Loads the program with fresh maps; attached to nothing. @throws BalancerError, or the kernel's error with `log` */
-  static async load(shape: Shape): Promise<Dataplane> {
-    return new Dataplane(await load(shape, null))
+  static async load(shape: Shape, log: Log = silent): Promise<Dataplane> {
+    return new Dataplane(await load(shape, null), log)
   }
 
   /**
    * What an earlier process has pinned, moved to this build's program without losing a packet; else what `load` gives,
-   * which is pinned when it is first attached. Pins that this build cannot go on with forward until then.
+   * which is pinned when it is first attached. What another build has laid out otherwise is converted, and forwards by
+   * the other build's program until then; so does what this build cannot read, and begins anew.
    *
    * @throws BalancerError `ERR_STATE`, `ERR_NOT_PERMITTED` when pins cannot be kept there
    */
   static async open({ pinDir, shape, log }: OpenOptions): Promise<Dataplane> {
-    if (pinDir === null) return Dataplane.load(shape)
+    if (pinDir === null) return Dataplane.load(shape, log)
     const pins = openPins(pinDir, log)
     const found = pins.find()
     const links = await pins.findLinks()
     const dataplane =
-      (found && (await Dataplane.#adopt(found, links, shape, pins, log))) ?? (await Dataplane.load(shape))
+      (found && (await Dataplane.#goOn(found, links, shape, pins, log))) ?? (await Dataplane.load(shape, log))
     dataplane.#pins = pins
     for (const one of links) dataplane.#inherited.set(one.ifindex, one)
     dataplane.#isFirst = found === null && links.length === 0
     return dataplane
   }
 
-  static async #adopt(
+  static async #goOn(
     found: Found,
     links: readonly FoundLink[],
     wanted: Shape,
@@ -116,45 +120,66 @@ export class Dataplane {
     log: Log,
   ): Promise<Dataplane | null> {
     try {
-      const loaded = await load(adoptedShape(wanted, found.shape), {
-        maps: found.maps,
-        serviceSeed: found.serviceSeed,
-      })
-      const dataplane = new Dataplane(loaded)
-      const fresh = mapNames.filter(name => loaded.maps.get(name)!.info.id !== found.maps.get(name)?.info.id)
-      if (fresh.includes('services') || fresh.includes('slots') || fresh.includes('backends'))
-        throw new Unusable(`it has another ${fresh.join(', another ')}`)
-      const isSame =
-        fresh.length === 0 &&
-        found.program?.info.tag === loaded.program.info.tag &&
-        Buffer.compare(loaded.config.lookup(u32(0)), found.config) === 0
-      if (isSame) {
-        loaded.program.close()
-        dataplane.#loaded = { ...loaded, program: found.program }
-      }
-      dataplane.#retired = found.retired
-      dataplane.#generation = isSame ? found.number : pins.write(loaded, found.retired)
-      for (const { link } of links) await moveTo(link, dataplane.#loaded)
-      pins.keepOnly(dataplane.#generation)
+      const others = otherTables(found)
+      const loaded = await loadFor(found, adoptedShape(wanted, found.shape), others.length > 0)
+      const dataplane = new Dataplane(loaded, log)
+      if (others.length > 0) await dataplane.#convert(found, others, pins)
+      else await dataplane.#adopt(found, links, pins)
       dataplane.#outPorts = readOutPorts(loaded.maps.get('out_ports')!)
-      dataplane.#isAdopted = true
-      const { tag } = dataplane
-      log.info(
-        { event: 'pins.adopted', path: pins.directory, tag, isSame, fresh },
-        'goes on with what is pinned',
-      )
-      if (!isSame) found.program?.close()
       return dataplane
     } catch (cause) {
-      if (cause instanceof BalancerError) throw cause
+      closeFound(found)
       found.program?.close()
-      for (const map of [...found.retired.backend_counts, ...found.retired.service_counts]) map.close()
+      if (cause instanceof BalancerError) throw cause
       const reason = cause instanceof Error ? cause.message : String(cause)
       log.error({ event: 'pins.unusable', path: pins.directory, reason }, 'what is pinned is replaced')
       return null
-    } finally {
-      for (const map of found.maps.values()) map.close()
     }
+  }
+
+  /** The tables are shared: this build's program may run at once. */
+  async #adopt(found: Found, links: readonly FoundLink[], pins: Pins): Promise<void> {
+    const loaded = this.#loaded
+    const fresh = mapNames.filter(
+      name => loaded.maps.get(name)!.info.id !== found.maps.get(name)?.map.info.id,
+    )
+    const isSame =
+      fresh.length === 0 &&
+      found.program?.info.tag === loaded.program.info.tag &&
+      found.config !== null &&
+      Buffer.compare(loaded.config.lookup(u32(0)), found.config) === 0
+    if (isSame) {
+      loaded.program.close()
+      this.#loaded = { ...loaded, program: found.program }
+    }
+    await moveOver(found, this.#loaded, this.#log, async () => {
+      this.#generation = isSame ? found.number : pins.write(loaded)
+      for (const { link } of links) await moveTo(link, this.#loaded)
+    })
+    pins.keepOnly(this.#generation!)
+    this.#isAdopted = true
+    this.#log.info(
+      { event: 'pins.adopted', path: pins.directory, tag: this.tag, isSame, fresh },
+      'goes on with what is pinned',
+    )
+    if (!isSame) found.program?.close()
+    closeFound(found)
+  }
+
+  /** The tables are copied: this build's program takes over when they are up to date. */
+  async #convert(found: Found, others: readonly MapName[], pins: Pins): Promise<void> {
+    await convertTables(found, this.#loaded)
+    this.#former = found
+    found.program?.close()
+    this.#log.warn(
+      {
+        event: 'pins.converted',
+        path: pins.directory,
+        reason: others.map(name => `its map ${name} is laid out otherwise`).join(', '),
+        lacking: lackingCounts(found),
+      },
+      'what is pinned is of another layout: copied, and replaced',
+    )
   }
 
   /** It goes on with the maps of an earlier process: they are filled. */
@@ -183,35 +208,45 @@ export class Dataplane {
    * Loads a second program of another shape, has its new maps filled, and moves every interface over by link update.
    * Maps that keep their size are shared; `fill` sees the new ones through `memory` of the Dataplane it is given.
    *
-   * @param fill when it returns false nothing is moved
+   * @param fill when it returns false nothing is moved; a function that it returns is called when all is
    * @returns whether it was moved
+   * @throws BalancerError `ERR_LIMIT` when flows that must be remembered have no room; nothing is moved then
    */
   async reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
     const before = this.#loaded
-    const next = new Dataplane(await load(shape, { maps: before.maps, serviceSeed: null }))
-    if (fill(next) === false) {
-      unload(next.#loaded)
-      return false
+    const keepsFlows = before.shape.tracking && shape.tracking
+    const present = {
+      maps: before.maps,
+      serviceSeed: null,
+      tailBits: keepsFlows ? before.tailBits : null,
     }
+    const next = new Dataplane(await load(shape, present), this.#log)
     const loaded = next.#loaded
-    const retiredWith = (name: CountName): readonly BpfMap[] => {
-      const map = before.maps.get(name)!
-      return map.info.id === loaded.maps.get(name)!.info.id
-        ? this.#retired[name]
-        : [...this.#retired[name], map]
-    }
-    const retired = {
-      backend_counts: retiredWith('backend_counts'),
-      service_counts: retiredWith('service_counts'),
-    }
-    if (this.#pins && this.#generation !== null) this.#generation = this.#pins.write(loaded, retired)
     const inherited = this.#isAdopted ? [...this.#inherited.values()].map(({ link }) => link) : []
-    for (const link of [...this.#links.values(), ...inherited]) await moveTo(link, loaded)
+    const links = [...this.#links.values(), ...inherited]
+    const generation = this.#generation
+    let filled: unknown
+    try {
+      filled = fill(next)
+      if (filled === false) {
+        unload(loaded)
+        return false
+      }
+      await moveOver(formerOf(before), loaded, this.#log, async () => {
+        if (this.#pins && generation !== null) this.#generation = this.#pins.write(loaded)
+        for (const link of links) await moveTo(link, loaded)
+      })
+    } catch (error) {
+      for (const link of links) await moveTo(link, before)
+      this.#generation = generation
+      if (generation !== null) this.#pins?.keepOnly(generation)
+      unload(loaded)
+      throw error
+    }
     this.#loaded = loaded
-    this.#retired = retired
+    if (typeof filled === 'function') filled()
     if (this.#generation !== null && this.#isSettled()) this.#pins?.keepOnly(this.#generation)
-    const kept = [...retired.backend_counts, ...retired.service_counts]
-    unload({ ...before, maps: new Map([...before.maps].filter(([, map]) => !kept.includes(map))) })
+    unload(before)
     return true
   }
 
@@ -229,21 +264,38 @@ export class Dataplane {
   async takeOver(ifindex: number): Promise<void> {
     const found = this.#inherited.get(ifindex)
     if (!found) return
-    this.#pinFirst()
+    await this.#begin()
     await moveTo(found.link, this.#loaded)
     this.#inherited.delete(ifindex)
     this.#links.set(ifindex, found.link)
   }
 
-  /** The tables are filled when the first interface is attached: from here on they can be gone on with. */
-  #pinFirst(): void {
-    if (this.#pins && this.#generation === null)
-      this.#generation = this.#pins.write(this.#loaded, this.#retired)
+  /**
+   * The tables are filled when the first interface is attached: from here on they can be gone on with, and what an
+   * earlier process has attached gets this program, with what the other has learnt and counted.
+   */
+  async #begin(): Promise<void> {
+    const pins = this.#pins
+    if (!pins || this.#generation !== null) return
+    const former = this.#former
+    const move = async (): Promise<void> => {
+      const generation = pins.write(this.#loaded)
+      for (const { link } of this.#inherited.values()) await moveTo(link, this.#loaded)
+      this.#generation = generation
+    }
+    if (former === null) return move()
+    await moveOver(former, this.#loaded, this.#log, move)
+    this.#forgetFormer()
+  }
+
+  #forgetFormer(): void {
+    if (this.#former) closeFound(this.#former)
+    this.#former = null
   }
 
   /** @throws BalancerError, or the kernel's error: EBUSY, EOPNOTSUPP and others */
   async attach(ifindex: number, mode: XdpMode): Promise<void> {
-    this.#pinFirst()
+    await this.#begin()
     const link = await loadNative().XdpLink.attach(this.#loaded.program, ifindex, mode)
     try {
       this.#pins?.pinLink(ifindex, link)
@@ -292,42 +344,46 @@ export class Dataplane {
     return counts
   }
 
-  /** By backend id; those that never counted are left out. */
+  /** By row: see `formerRow` in load.ts; those that never counted are left out. */
   backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
-    return sumOfMaps(this.#countMaps('backend_counts'), backendCountFrom, addCounts)
+    return readCounts(this.#map('backend_counts'), backendCountFrom)
   }
 
-  /** One backend's, now. */
-  backendCount(id: number): BackendCount {
-    return this.#countOf('backend_counts', id).map(backendCountFrom).reduce(addCounts, noCount)
+  /** One row, now. */
+  backendCount(row: number): BackendCount {
+    return backendCountFrom(this.#row('backend_counts', row))
   }
 
   /** What each service has got and not forwarded, by its id; those that never counted are left out. */
   serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
-    return sumOfMaps(this.#countMaps('service_counts'), trafficFrom, addTraffic)
+    return readCounts(this.#map('service_counts'), trafficFrom)
   }
 
-  /** One service's, now. */
-  serviceCount(id: number): Traffic {
-    return this.#countOf('service_counts', id).map(trafficFrom).reduce(addTraffic, noTraffic)
+  /** The words of one row, summed over the CPUs. */
+  #row(name: CountName, row: number): readonly bigint[] {
+    const map = this.#map(name)
+    return sumOverCpus(map.lookup(u32(row)), map.info.valueSize, loadNative().possibleCpus).row(0)
   }
 
-  /** The words of one row in each map that holds it. */
-  #countOf(name: CountName, id: number): (readonly bigint[])[] {
-    const cpus = loadNative().possibleCpus
-    return this.#countMaps(name)
-      .filter(map => id < map.info.maxEntries)
-      .map(map => sumOverCpus(map.lookup(u32(id)), map.info.valueSize, cpus).row(0))
+  /** What a row has counted goes to another; nobody counts in it meanwhile. */
+  moveBackendCount(row: number, to: number): void {
+    const counts = this.#map('backend_counts')
+    const moved = new BigUint64Array(counts.lookup(u32(row)).slice().buffer)
+    if (moved.every(word => word === 0n)) return
+    const sums = new BigUint64Array(counts.lookup(u32(to)).slice().buffer)
+    counts.update(u32(to), new Uint8Array(sums.map((word, i) => word + moved[i]!).buffer))
+    counts.update(u32(row), new Uint8Array(moved.byteLength))
   }
 
-  #countMaps(name: CountName): readonly BpfMap[] {
-    return [...this.#retired[name], this.#map(name)]
+  /** What a service of another identity has counted by this id is forgotten; the verdicts' totals are not. */
+  clearServiceCount(id: number): void {
+    const counts = this.#map('service_counts')
+    counts.update(u32(id), new Uint8Array(counts.lookupSize))
   }
 
   /** The kernel's jiffies, now. */
   jiffies(): bigint {
-    const { data } = this.#loaded.clock.testRunSync({ data: new Uint8Array(14) })
-    return new BigUint64Array(data!.slice(0, 8).buffer)[0]!
+    return jiffiesOf(this.#loaded)
   }
 
   /** The descriptor of a map, for another thread of this process. */
@@ -383,8 +439,8 @@ export class Dataplane {
   }
 
   #unload(): void {
+    this.#forgetFormer()
     unload(this.#loaded)
-    for (const map of [...this.#retired.backend_counts, ...this.#retired.service_counts]) map.close()
   }
 
   #map(name: MapName): BpfMap {

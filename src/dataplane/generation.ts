@@ -1,9 +1,9 @@
 /**
  * One load of the data plane as it is pinned:
  *
- *   maps/NAME       config         retired/NAME-N     the maps, the constants, counters of maps that have been replaced
- *   program                                           the XDP program
- *   layouts/NAME    seed           whole              symbolic links, for the text that they hold
+ *   maps/NAME       config                   the maps, the constants
+ *   program                                  the XDP program
+ *   layouts/NAME    seed           whole     symbolic links, for the text that they hold
  *
  * `whole` is written last: what lacks it was left behind half-written.
  */
@@ -11,37 +11,45 @@ import { readlinkSync, rmdirSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BpfMap, type BpfProgram, loadNative } from '../native.js'
 import { bpffsError, makeDirectory, namesIn } from './bpffs.js'
+import { convertRecord, lackingFields } from './convert.js'
 import { configLayout, flowLayout, mapNames } from './layout.js'
-import { capacities, type Loaded, type MapName, type Shape, valueSizes } from './load.js'
-import { configText, FORMAT, mapTexts } from './map-layout.js'
+import { type Loaded, type MapName, type Shape, tailBits } from './load.js'
+import { configText, FORMAT, type MapLayout, mapTexts, parseLayout } from './map-layout.js'
 
-export const countNames = ['backend_counts', 'service_counts'] as const
-export type CountName = (typeof countNames)[number]
-/** Maps that counted before they were replaced by larger ones. */
-export type Retired = Readonly<Record<CountName, readonly BpfMap[]>>
+/** A map that was found. */
+export interface FoundMap {
+  readonly map: BpfMap
+  readonly layout: MapLayout
+  /** It is laid out as this build does it. */
+  readonly isSame: boolean
+}
 
-/** What was found and fits. */
+/** What was found, and can be read. */
 export interface Found {
   readonly number: number
   readonly shape: Shape
   readonly serviceSeed: number
-  readonly maps: ReadonlyMap<MapName, BpfMap>
-  readonly retired: Retired
-  readonly config: Uint8Array
+  /** Of its flow cache: see `tailBits` in load.ts. */
+  readonly tailBits: number
+  readonly maps: ReadonlyMap<MapName, FoundMap>
+  /** The constants; null: laid out otherwise. */
+  readonly config: Uint8Array | null
   /** null: its pin is gone. */
   readonly program: BpfProgram | null
 }
 
-const folders = ['maps', 'retired', 'layouts'] as const
+const folders = ['maps', 'layouts'] as const
 const files = ['program', 'config', 'seed', 'whole'] as const
 const WHOLE = `format ${FORMAT}`
-/** Without these the tables' contents cannot be understood; any other map can begin anew. */
-const needed: readonly MapName[] = ['services', 'slots', 'backends']
+/** Without these nothing that was found can be understood; any other map can begin anew. */
+export const tableNames = ['services', 'slots', 'backends', 'interfaces'] as const
+/** Constants without which the tables cannot be. */
+const neededConstants = ['serviceSeed', 'serviceMask', 'interfaceMask', 'cacheBits', 'tracking'] as const
 
 /** The kernel keeps 15 letters of a name. */
 const MAX_NAME = 15
 
-export const writeGeneration = (directory: string, loaded: Loaded, retired: Retired): void => {
+export const writeGeneration = (directory: string, loaded: Loaded): void => {
   const path = (...names: string[]): string => join(directory, ...names)
   try {
     makeDirectory(directory)
@@ -50,8 +58,6 @@ export const writeGeneration = (directory: string, loaded: Loaded, retired: Reti
       map.pin(path('maps', name))
       symlinkSync(mapTexts[name], path('layouts', name))
     }
-    for (const name of countNames)
-      for (const [i, map] of retired[name].entries()) map.pin(path('retired', `${name}-${i}`))
     loaded.config.pin(path('config'))
     symlinkSync(configText, path('layouts', 'config'))
     loaded.program.pin(path('program'))
@@ -97,6 +103,13 @@ const textOf = (path: string): string => {
   }
 }
 
+const layoutAt = (path: string, what: string): MapLayout => {
+  const text = textOf(path)
+  const layout = parseLayout(text)
+  if (layout) return layout
+  throw new Unusable(`its ${what} laid out otherwise, and "${text}" does not say how`)
+}
+
 const opened = <T>(path: string, open: (path: string) => T): T => {
   try {
     return open(path)
@@ -110,22 +123,36 @@ const opened = <T>(path: string, open: (path: string) => T): T => {
   }
 }
 
-const openMap = (path: string, name: MapName): BpfMap => {
+const openMap = (path: string, name: string, size: number): BpfMap => {
   const map = opened(path, loadNative().BpfMap.openPinned)
   const { info } = map
-  if (info.name === name.slice(0, MAX_NAME) && info.keySize === 4 && info.valueSize === valueSizes[name])
-    return map
+  if (info.name === name.slice(0, MAX_NAME) && info.keySize === 4 && info.valueSize === size) return map
   map.close()
   throw new Unusable(`${path} is another map: "${info.name}", values of ${info.valueSize} bytes`)
+}
+
+/** The constants, as far as they were there: the others are 0. */
+const readConfig = (path: string, layout: MapLayout): Uint8Array => {
+  const lacking = lackingFields(layout, configLayout.fields)
+  const needed = neededConstants.filter(name => lacking.includes(name))
+  if (needed.length > 0) throw new Unusable(`its constants lack ${needed.join(', ')}`)
+  const map = opened(path, loadNative().BpfMap.openPinned)
+  try {
+    const value = map.lookup(new Uint8Array(4))
+    if (value.length !== layout.size) throw new Unusable(`${path} is another map of ${value.length} bytes`)
+    return convertRecord(value, layout, configLayout)
+  } finally {
+    map.close()
+  }
 }
 
 /** The shape that the maps and the constants tell of. */
 const shapeOf = (
   config: ReturnType<typeof configLayout.decode>,
-  maps: ReadonlyMap<MapName, BpfMap>,
+  maps: ReadonlyMap<MapName, FoundMap>,
   seed: string,
 ): Shape => {
-  const entries = (name: MapName): number => maps.get(name)?.info.maxEntries ?? 0
+  const entries = (name: MapName): number => maps.get(name)?.map.info.maxEntries ?? 0
   const tracking = config.tracking === 1
   return {
     services: entries('service_counts') || (config.serviceMask + 1) / 8,
@@ -142,69 +169,50 @@ const shapeOf = (
   }
 }
 
-const checkShape = (shape: Shape, maps: ReadonlyMap<MapName, BpfMap>, serviceMask: number): void => {
-  if (!/^[0-9a-f]{32}$/.test(shape.seed)) throw new Unusable('its seed is no seed')
-  const expected = capacities(shape)
-  if (expected.services !== serviceMask + 1)
-    throw new Unusable(`it has ${serviceMask + 1} places for ${shape.services} services`)
-  for (const [name, entries] of Object.entries(expected) as [MapName, number][]) {
-    const map = maps.get(name)
-    if (map && map.info.maxEntries !== entries)
-      throw new Unusable(`its map ${name} has ${map.info.maxEntries} entries, its program expects ${entries}`)
-  }
-}
-
 /**
  * Opens a generation.
  *
- * @throws Unusable when this build cannot go on with it, and why
+ * @throws Unusable when nothing can be made of it, and why
  */
 export const readGeneration = (directory: string, number: number): Found => {
   const path = (...names: string[]): string => join(directory, ...names)
   const whole = textOf(path('whole'))
   if (whole !== WHOLE) throw new Unusable(`it is of "${whole}", this build has "${WHOLE}"`)
-  if (textOf(path('layouts', 'config')) !== configText)
-    throw new Unusable('its constants are laid out otherwise')
   const close: { close(): void }[] = []
   try {
-    const maps = new Map<MapName, BpfMap>()
+    const maps = new Map<MapName, FoundMap>()
+    const there = namesIn(path('layouts'))
     for (const name of mapNames) {
-      const isSame =
-        namesIn(path('layouts')).includes(name) && textOf(path('layouts', name)) === mapTexts[name]
-      if (!isSame && needed.includes(name)) throw new Unusable(`its map ${name} is laid out otherwise`)
-      if (!isSame) continue
-      const map = openMap(path('maps', name), name)
+      if (!there.includes(name)) continue
+      const layout = layoutAt(path('layouts', name), `map ${name} is`)
+      const map = openMap(path('maps', name), name, layout.size)
       close.push(map)
-      maps.set(name, map)
+      maps.set(name, { map, layout, isSame: textOf(path('layouts', name)) === mapTexts[name] })
     }
-    const configMap = opened(path('config'), loadNative().BpfMap.openPinned)
-    const config = configMap.lookup(new Uint8Array(4))
-    configMap.close()
-    if (config.length !== configLayout.size)
-      throw new Unusable(`${path('config')} is another map of ${config.length} bytes`)
-    const constants = configLayout.decode(config)
-    const shape = shapeOf(constants, maps, textOf(path('seed')))
-    checkShape(shape, maps, constants.serviceMask)
+    for (const name of tableNames) if (!maps.has(name)) throw new Unusable(`it has no map ${name}`)
 
-    const retiredOf = (name: CountName): BpfMap[] =>
-      namesIn(path('retired'))
-        .filter(one => one.startsWith(`${name}-`) && maps.has(name))
-        .map(one => {
-          const map = openMap(path('retired', one), name)
-          close.push(map)
-          return map
-        })
-    const retired = {
-      backend_counts: retiredOf('backend_counts'),
-      service_counts: retiredOf('service_counts'),
-    }
+    const bytes = readConfig(path('config'), layoutAt(path('layouts', 'config'), 'constants are'))
+    const config = configLayout.decode(bytes)
+    const seed = textOf(path('seed'))
+    if (!/^[0-9a-f]{32}$/.test(seed)) throw new Unusable('its seed is no seed')
+    if (config.serviceMask + 1 !== maps.get('services')!.map.info.maxEntries)
+      throw new Unusable(`its program expects ${config.serviceMask + 1} places for services`)
+    const shape = shapeOf(config, maps, seed)
     let program: BpfProgram | null = null
     try {
       program = opened(path('program'), loadNative().BpfProgram.openPinned)
     } catch (cause) {
       if (!(cause instanceof Unusable)) throw cause // another is loaded
     }
-    return { number, shape, serviceSeed: constants.serviceSeed, maps, retired, config, program }
+    return {
+      number,
+      shape,
+      serviceSeed: config.serviceSeed,
+      tailBits: tailBits(config.cacheBits, config.cacheGrown),
+      maps,
+      config: textOf(path('layouts', 'config')) === configText ? bytes : null,
+      program,
+    }
   } catch (cause) {
     for (const one of close) one.close()
     throw cause

@@ -1,7 +1,7 @@
 /** What does not fit loads a larger program (Dataplane.reshape), with the same things in its tables. */
 import { BalancerError } from '../errors.js'
-import { serviceIdentity } from '../model.js'
-import type { Dataplane, Shape } from './dataplane.js'
+import { type Limits, serviceIdentity } from '../model.js'
+import { cacheBits, type Dataplane, type Shape } from './dataplane.js'
 import { writeInterfaces } from './entry-interfaces.js'
 import { GRACE_MS, type Held, type WantedService } from './held.js'
 import { slotLayout } from './layout.js'
@@ -11,12 +11,19 @@ import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
 
 const MAX_BACKENDS = 2 ** slotLayout.SLOT_CURRENT_BITS
 const MAX_RESEEDS = 8
+/** How long a size of the flow cache that was refused is not tried again. */
+const RETRY_MS = 60_000
 
 export interface Growth {
   /** Loads a program with room for more, or laid out by another seed, and moves over to it. @throws BalancerError `ERR_LIMIT` */
   reshape(change: Partial<Shape>): Promise<void>
   /** For all that a put brings; ring slots are taken one ring at a time. @throws BalancerError `ERR_LIMIT` */
   makeRoom(wanted: readonly WantedService[]): Promise<void>
+  /**
+   * What the configuration allows, and has use for: tables grow, the flow cache gets the size that is wanted, what no
+   * service needs is switched off. A flow cache that what must be remembered does not fit in stays, and is tried again.
+   */
+  fit(limits: Limits): Promise<void>
   /** A ring that nobody owns. @throws BalancerError `ERR_LIMIT` */
   freshSlots(size: number): Promise<RingSlots>
 }
@@ -29,9 +36,13 @@ const double = (capacity: number, needed: number): number => {
 
 export const createGrowth = (held: Held): Growth => {
   const { dataplane, services, backends, serviceIds, regions, now } = held
+  let refusedUntilMs = Number.NEGATIVE_INFINITY
 
-  /** False, and nothing is touched: a service finds no room, and the next seed may do better. */
-  const fill = (next: Dataplane): boolean => {
+  /**
+   * False: a service finds no room, and the next seed may do better. Else what is to be done when the program has been
+   * moved over; until then nothing here is touched.
+   */
+  const fill = (next: Dataplane): false | (() => void) => {
     const table = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
     const entries = new Map(
       [...services.values()].map(
@@ -43,22 +54,31 @@ export const createGrowth = (held: Held): Growth => {
     const before = dataplane.memory('slots')
     const after = next.memory('slots')
     if (after.byteLength !== before.byteLength) new BigUint64Array(after).set(new BigUint64Array(before))
-    held.slots = slotMemory(after)
-    backends.moveTo(next.memory('backends'), next.shape.backends)
+    const records = new BigUint64Array(next.memory('backends'))
+    if (next.shape.backends !== dataplane.shape.backends)
+      records.set(new BigUint64Array(dataplane.memory('backends')))
     writeInterfaces(next.memory('interfaces'), held.interfaces)
-    held.table = table
-    for (const [at, entry] of entries) {
-      at.slots.moveTo(held.slots)
-      at.entry = entry
+    return () => {
+      backends.moveTo(next.memory('backends'), next.shape.backends)
+      held.slots = slotMemory(after)
+      held.table = table
+      for (const [at, entry] of entries) {
+        at.slots.moveTo(held.slots)
+        at.entry = entry
+      }
     }
-    return true
   }
 
   const reshape = async (change: Partial<Shape>): Promise<void> => {
     const shape = { ...dataplane.shape, ...change }
-    for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
-      if (attempt === MAX_RESEEDS)
-        throw new BalancerError('ERR_LIMIT', `no room for ${services.size} services in the service table`)
+    held.isMoving = true
+    try {
+      for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
+        if (attempt === MAX_RESEEDS)
+          throw new BalancerError('ERR_LIMIT', `no room for ${services.size} services in the service table`)
+    } finally {
+      held.isMoving = false
+    }
     serviceIds.grow(shape.services)
     regions.grow(shape.slots)
   }
@@ -93,6 +113,25 @@ export const createGrowth = (held: Held): Growth => {
       if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
       if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) change.tracking = true
       if (Object.keys(change).length > 0) await reshape(change)
+    },
+    fit: async limits => {
+      const { shape } = dataplane
+      const change: { -readonly [K in keyof Shape]?: Shape[K] } = {}
+      for (const key of ['services', 'backends', 'slots'] as const)
+        if (limits[key] > shape[key]) change[key] = limits[key]
+      if (shape.anyPort && ![...services.values()].some(({ entry }) => entry?.port === 0))
+        change.anyPort = false
+      const isOther = shape.tracking
+        ? cacheBits({ flows: limits.flows, tracking: true }) !== cacheBits(shape)
+        : limits.flows !== shape.flows
+      if (Object.keys(change).length > 0) await reshape(change)
+      if (!isOther || now() < refusedUntilMs) return
+      try {
+        await reshape({ flows: limits.flows })
+      } catch (error) {
+        if (!(error instanceof BalancerError) || error.code !== 'ERR_LIMIT') throw error
+        refusedUntilMs = now() + RETRY_MS
+      }
     },
     freshSlots: async size => {
       const base = await takeRegion(size)

@@ -3,7 +3,6 @@ import { addressText } from '../address.js'
 import { type Service, serviceIdentity } from '../model.js'
 import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
-import { type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import type { EntryInterface } from './entry-interfaces.js'
 import { protocolOf } from './service-rules.js'
@@ -28,13 +27,9 @@ export interface HeldService {
   entry: ServiceEntry | null
   /** null: an earlier process's, of which nothing was wanted yet. */
   wanted: WantedService | null
-  /** What its former backends have counted. */
-  retired: BackendCount
   /** Slots that the last put wrote, and all of them. */
   written: number
   writtenInAll: number
-  /** What its id had counted when the service got it. */
-  readonly unforwardedBefore: Traffic
 }
 
 /** The parts that move to other memory when the data plane is loaded anew are replaced. */
@@ -50,30 +45,26 @@ export interface Held {
   interfaces: readonly EntryInterface[]
   /** 32 hex digits: keys the flow hash. */
   seed: string
+  /** It is about to move to another program's maps: slots are not to be written meanwhile. */
+  isMoving: boolean
   /** Milliseconds, monotonic. */
   readonly now: () => number
 }
 
-const newService = (
-  id: number,
-  slots: RingSlots,
-  entry: ServiceEntry | null,
-  unforwardedBefore: Traffic,
-): HeldService => ({
+const newService = (id: number, slots: RingSlots, entry: ServiceEntry | null): HeldService => ({
   id,
   slots,
   entry,
   wanted: null,
-  retired: noCount,
   written: 0,
   writtenInAll: 0,
-  unforwardedBefore,
 })
 
 /** A service that was not there, with an id of its own. @throws BalancerError `ERR_LIMIT` */
 export const takeService = ({ dataplane, serviceIds }: Held, slots: RingSlots): HeldService => {
   const id = serviceIds.take()
-  return newService(id, slots, null, dataplane.serviceCount(id))
+  dataplane.clearServiceCount(id)
+  return newService(id, slots, null)
 }
 
 /** @param now milliseconds, monotonic */
@@ -86,7 +77,7 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
   for (const entry of table.entries()) {
     const { addr, port, protocol, id, ringBase, ringSize } = entry
     const identity = serviceIdentity({ vip: addressText(addr), port, protocol: protocolOf(protocol) })
-    services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry, noTraffic))
+    services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry))
   }
   const found = [...services.values()]
   return {
@@ -104,6 +95,7 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     table,
     interfaces: [],
     seed: shape.seed,
+    isMoving: false,
     now,
   }
 }

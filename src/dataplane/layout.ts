@@ -36,7 +36,8 @@ export const configLayout = struct(64, {
   trace: u8(57),
   tracking: u8(58),
   testClock: u8(59),
-  cacheBits: u32(60),
+  cacheBits: u16(60),
+  cacheGrown: u16(62),
 })
 
 /** struct flow_bucket, 64 bytes. */

@@ -92,6 +92,8 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
 /** The maps and the programs of one load. */
 export interface Loaded {
   readonly shape: Shape
+  /** Of the flow cache: see `tailBits`. */
+  readonly tailBits: number
   readonly serviceSeed: number
   readonly maps: ReadonlyMap<MapName, BpfMap>
   /** The constants, as the kernel keeps them. */
@@ -107,6 +109,8 @@ export interface Present {
   readonly maps: ReadonlyMap<MapName, BpfMap>
   /** Keeps the service table too, which this seed has laid out; null: a fresh table, laid out by another one. */
   readonly serviceSeed: number | null
+  /** Of the flow cache whose entries are kept, or copied; null: no entry is. */
+  readonly tailBits: number | null
 }
 
 const MIN_CACHE_BITS = 4
@@ -122,13 +126,29 @@ export const cacheBits = ({ flows, tracking }: Pick<Shape, 'flows' | 'tracking'>
       )
     : MIN_CACHE_BITS
 
+/**
+ * How many of the hash's low bits a fingerprint holds, beyond those that gave the slot. A larger cache has room for more,
+ * but entries that were copied from a smaller one lack them.
+ *
+ * @param grown config.cache_grown
+ */
+export const tailBits = (bits: number, grown = 0): number =>
+  bits - (32 - flowLayout.FLOW_FINGERPRINT_BITS) - grown
+
 const SLOTS_PER_PRESSURE_LINE = 64
+
+/** A row of counters for each backend, then one for each service: its former backends'. */
+const countRows = ({ backends, services }: Pick<Shape, 'backends' | 'services'>): number =>
+  backends + services
+
+export const formerRow = ({ backends }: Pick<Shape, 'backends'>, service: number): number =>
+  backends + service
 
 export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
   services: bucketsFor(shape.services),
   service_counts: shape.services,
   backends: shape.backends,
-  backend_counts: shape.backends,
+  backend_counts: countRows(shape),
   slots: shape.slots,
   pressure: shape.tracking ? Math.ceil(shape.slots / SLOTS_PER_PRESSURE_LINE) : 1,
   flow_cache: 2 ** cacheBits(shape),
@@ -138,7 +158,7 @@ export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
 /** Maps whose size is the same in every shape. */
 const unsized = ['out_ports', 'verdicts', 'flow_counts', 'reject_budget', 'test_clock', 'trace'] as const
 
-const configFor = (shape: Shape, serviceSeed: number, tickNs: number): Uint8Array =>
+const configFor = (shape: Shape, serviceSeed: number, tail: number, tickNs: number): Uint8Array =>
   configLayout.encode({
     hashKeys: hashKeys(shape.seed),
     clockScale: clockScale(tickNs),
@@ -151,12 +171,15 @@ const configFor = (shape: Shape, serviceSeed: number, tickNs: number): Uint8Arra
     tracking: shape.tracking ? 1 : 0,
     testClock: shape.testClock ? 1 : 0,
     cacheBits: cacheBits(shape),
+    cacheGrown: tailBits(cacheBits(shape)) - tail,
   })
 
 /** @throws BalancerError, or the kernel's error with `log` */
 export const load = async (shape: Shape, present: Present | null): Promise<Loaded> => {
   const native = loadNative()
   const serviceSeed = present?.serviceSeed ?? randomInt(2 ** 32)
+  const most = tailBits(cacheBits(shape))
+  const tail = Math.min(present?.tailBits ?? most, most)
   const isKept = (name: MapName): boolean => name !== 'services' || present?.serviceSeed != null
   const object: BpfObject = new native.BpfObject(native.embeddedObject)
   try {
@@ -169,7 +192,7 @@ export const load = async (shape: Shape, present: Present | null): Promise<Loade
       const map = present?.maps.get(name)
       if (map) object.reuseMap(name, map)
     }
-    object.setInitialValue(CONFIG, configFor(shape, serviceSeed, native.tickNs))
+    object.setInitialValue(CONFIG, configFor(shape, serviceSeed, tail, native.tickNs))
     await object.load()
 
     const maps = new Map(mapNames.map(name => [name, object.map(name)] as const))
@@ -184,6 +207,7 @@ export const load = async (shape: Shape, present: Present | null): Promise<Loade
     for (const name of mappedNames) memory.set(name, await maps.get(name)!.mmap())
     return {
       shape,
+      tailBits: tail,
       serviceSeed,
       maps,
       config: object.map(CONFIG),

@@ -1,6 +1,6 @@
 /**
- * How a map's values are laid out, in words: "64 dstMac@0+6 srcMac@6+6 ...". Kept with the pins, it tells a later build
- * whether it may use the map as it is.
+ * How a map's values are laid out, in words: "64 dstMac@0+6 srcMac@6+6 ... SLOT_STATE_SHIFT=20 ...". Kept with the pins, it
+ * tells a later build whether it may use the map as it is, and if not, how to read it.
  */
 
 import {
@@ -39,6 +39,14 @@ const ofWord = (size: number, ...enums: readonly Readonly<Record<string, number>
 
 export const configText = ofStruct(configLayout)
 
+/** The maps that count. */
+export const ofCounts = {
+  backend_counts: backendCountLayout,
+  service_counts: trafficLayout,
+  verdicts: trafficLayout,
+  flow_counts: flowCountLayout,
+} as const
+
 export const mapTexts: Readonly<Record<MapName, string>> = {
   backend_counts: ofStruct(backendCountLayout),
   backends: ofStruct(backendLayout),
@@ -54,4 +62,32 @@ export const mapTexts: Readonly<Record<MapName, string>> = {
   test_clock: ofWord(8),
   trace: ofStruct(traceLayout),
   verdicts: ofStruct(trafficLayout),
+}
+
+/** A layout read back. */
+export interface MapLayout {
+  /** Bytes of a value. */
+  readonly size: number
+  readonly fields: ReadonlyMap<string, { readonly offset: number; readonly width: number }>
+  /** Enum values by name. */
+  readonly values: ReadonlyMap<string, number>
+}
+
+/** @returns null for what is no layout */
+export const parseLayout = (text: string): MapLayout | null => {
+  const [size, ...words] = text.split(' ')
+  const fields = words.flatMap(word => {
+    const [, name, offset, width] = /^(\w+)@(\d+)\+(\d+)$/.exec(word) ?? []
+    return name === undefined ? [] : [[name, { offset: Number(offset), width: Number(width) }] as const]
+  })
+  const values = words.flatMap(word => {
+    const [, name, value] = /^(\w+)=(\d+)$/.exec(word) ?? []
+    return name === undefined ? [] : [[name, Number(value)] as const]
+  })
+  if (
+    !/^[1-9]\d*$/.test(size ?? '') ||
+    fields.length + values.length !== words.filter(word => !/^\d+$/.test(word)).length
+  )
+    return null
+  return { size: Number(size), fields: new Map(fields), values: new Map(values) }
 }

@@ -14,21 +14,6 @@ export const readCounts = async <T>(
   return new Map(sums.used().map(index => [index, from(sums.row(index))]))
 }
 
-/** The same of several maps, by index. */
-export const sumOfMaps = async <T>(
-  maps: readonly BpfMap[],
-  from: (words: readonly bigint[]) => T,
-  add: (a: T, b: T) => T,
-): Promise<Map<number, T>> => {
-  const sums = new Map<number, T>()
-  for (const map of maps)
-    for (const [index, one] of await readCounts(map, from)) {
-      const before = sums.get(index)
-      sums.set(index, before === undefined ? one : add(before, one))
-    }
-  return sums
-}
-
 /** The devmap's places by interface. */
 export const readOutPorts = (devmap: BpfMap): Map<number, number> => {
   const ports = new Map<number, number>()

@@ -12,14 +12,7 @@ import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
 import { loadNative, type XdpLink, type XdpMode } from '../native.js'
 import { bpffsError, checkBpffs, makeDirectory, namesIn } from './bpffs.js'
-import {
-  type Found,
-  type Retired,
-  readGeneration,
-  removeGeneration,
-  Unusable,
-  writeGeneration,
-} from './generation.js'
+import { type Found, readGeneration, removeGeneration, Unusable, writeGeneration } from './generation.js'
 import type { Loaded } from './load.js'
 
 /** An attachment that was found. */
@@ -36,7 +29,7 @@ export interface Pins {
   /** The attachments that are in effect here; pins of others are removed. */
   findLinks(): Promise<readonly FoundLink[]>
   /** Pins a load. @returns its number */
-  write(loaded: Loaded, retired: Retired): number
+  write(loaded: Loaded): number
   /** Removes every generation but one. */
   keepOnly(number: number): void
   pinLink(ifindex: number, link: XdpLink): void
@@ -124,10 +117,10 @@ export const openPins = (directory: string, log: Log): Pins => {
       }
       return found
     },
-    write: (loaded, retired) => {
+    write: loaded => {
       const number = Math.max(0, ...generations()) + 1
       makeDirectory(directory)
-      writeGeneration(pathOf(number), loaded, retired)
+      writeGeneration(pathOf(number), loaded)
       return number
     },
     keepOnly: number => {

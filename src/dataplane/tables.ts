@@ -3,14 +3,15 @@
  * before the slots that name it, a ring before the service that names it; what goes is left in place until no packet can
  * be holding it. What does not fit loads a larger program (growth.ts).
  */
-import { type Service, serviceIdentity } from '../model.js'
-import { addCounts, type BackendCount, minusTraffic, noCount, noTraffic, type Traffic } from './counters.js'
+import { type Limits, type Service, serviceIdentity } from '../model.js'
+import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { unitsOf } from './flow-clock.js'
 import { createGrowth } from './growth.js'
-import { type HeldService, openHeld, takeService, type WantedService } from './held.js'
+import { openHeld, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
+import { formerRow } from './load.js'
 import { idleMs, serviceEntryOf } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
 import { createTracking, type Tracking, type TrackingOptions } from './tracking.js'
@@ -43,6 +44,8 @@ export interface Tables extends Tracking {
   /** What is there: also what an adopted data plane held. */
   identities(): readonly string[]
   setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
+  /** Growth.fit, once the program is attached. @throws BalancerError `ERR_LIMIT` */
+  fit(limits: Limits): Promise<void>
   /** Another key for the flow hash: every flow may change its slot. */
   setSeed(seed: string): Promise<void>
   /** What names an id in a trace. */
@@ -66,19 +69,13 @@ const REFUSING = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
 export const createTables = (dataplane: Dataplane, options: TablesOptions): Tables => {
   const held = openHeld(dataplane, options.now)
   const { services, backends, serviceIds, regions } = held
-  const { reshape, makeRoom, freshSlots } = createGrowth(held)
+  const { reshape, makeRoom, freshSlots, fit } = createGrowth(held)
 
   const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
     tracking: service.tracking,
     takesNew: id => (backends.flags(id) & REFUSING) === 0,
     isGone: id => !listed.has(id),
   })
-
-  /** No slot names it any more; what it has counted stays with its service. */
-  const retire = (at: HeldService, id: number): void => {
-    at.retired = addCounts(at.retired, backends.count(id, dataplane.backendCount(id)))
-    backends.retire(id)
-  }
 
   const putOne = async (wanted: WantedService): Promise<number> => {
     const { service, owners } = wanted
@@ -107,7 +104,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     at.entry = serviceEntryOf(service, at, held.seed)
     services.set(name, at)
     if (!held.table.put(at.entry)) await reshape({})
-    for (const id of gone) retire(at, id)
+    for (const id of gone) backends.retire(id)
     if (isResized) regions.free(former.base, former.size)
     return at.written
   }
@@ -118,8 +115,9 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     if (at.entry) held.table.remove(at.entry)
     for (const id of [...backends.ofService(at.id).values()]) {
       backends.markDead(id)
-      retire(at, id)
+      backends.retire(id)
     }
+    backends.forgetService(at.id)
     regions.free(at.slots.base, at.slots.size)
     serviceIds.free(at.id)
     services.delete(identity)
@@ -143,6 +141,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
       else writeInterfaces(dataplane.memory('interfaces'), wanted)
     },
+    fit,
     setSeed: async wanted => {
       if (wanted === held.seed) return
       held.seed = wanted
@@ -157,22 +156,20 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     count: (service, backend) => {
       const at = services.get(service)
       const id = at && backends.idOf(at.id, backend)
-      return id === undefined ? noCount : backends.count(id, dataplane.backendCount(id))
+      return id === undefined ? noCount : dataplane.backendCount(id)
     },
     counts: async () => {
-      const [raw, unforwarded] = await Promise.all([dataplane.backendCounts(), dataplane.serviceCounts()])
+      const [rows, unforwarded] = await Promise.all([dataplane.backendCounts(), dataplane.serviceCounts()])
+      const row = (id: number): BackendCount => rows.get(id) ?? noCount
       return new Map(
         [...services].map(([name, at]) => [
           name,
           {
-            backends: new Map(
-              [...backends.ofService(at.id)].map(([identity, id]) => [
-                identity,
-                backends.count(id, raw.get(id) ?? noCount),
-              ]),
-            ),
-            retired: at.retired,
-            unforwarded: minusTraffic(unforwarded.get(at.id) ?? noTraffic, at.unforwardedBefore),
+            backends: new Map([...backends.ofService(at.id)].map(([identity, id]) => [identity, row(id)])),
+            retired: [formerRow(dataplane.shape, at.id), ...backends.dyingOf(at.id)]
+              .map(row)
+              .reduce(addCounts, noCount),
+            unforwarded: unforwarded.get(at.id) ?? noTraffic,
             slotsWritten: at.writtenInAll,
           },
         ]),

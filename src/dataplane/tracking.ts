@@ -70,6 +70,7 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
   }
 
   const isHeld = (at: HeldService, slots: RingSlots): boolean => {
+    if (held.isMoving) return false
     for (const one of services.values()) if (one === at) return at.slots === slots
     return false
   }
@@ -78,7 +79,7 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
 
   return {
     tick: async () => {
-      if (isTicking) return
+      if (isTicking || held.isMoving) return
       isTicking = true
       const waiting = [...services.values()].filter(({ slots, wanted }) => wanted && slots.awaitsTime())
       await inSlices(waiting, isHeld, ({ slots, wanted }, slice) =>
@@ -87,9 +88,11 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
       isTicking = false
     },
     sweep: async () => {
-      if (!dataplane.shape.tracking || !options.sweep) return
+      if (!dataplane.shape.tracking || !options.sweep || held.isMoving) return
       const beganMs = now()
+      const swept = dataplane.memory('flow_cache')
       const { flows, exceptions } = await options.sweep(dataplane, sweepRequest())
+      if (held.isMoving || swept !== dataplane.memory('flow_cache')) return
       const inUse = createSlotSet(exceptions)
       const tracked = [...services.values()].filter(({ slots }) => slots.isTracked())
       await inSlices(tracked, isHeld, ({ slots, wanted }, slice) =>

@@ -70,6 +70,7 @@ t.test('values of a wrong length are refused, not cut', async t => {
     tracking: 0,
     testClock: 0,
     cacheBits: 4,
+    cacheGrown: 0,
   }
   t.throws(() => configLayout.encode(config), RangeError)
   t.throws(() => backendCountLayout.decode(new Uint8Array(39)), RangeError)

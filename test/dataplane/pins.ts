@@ -75,8 +75,8 @@ if (inOwnNamespaces(t, import.meta.url)) {
       const path = join(pinDir, generations(pinDir)[0]!, 'maps', 'backend_counts')
       const map = native.BpfMap.openPinned(path)
       const key = new Uint8Array(Uint32Array.of(id).buffer)
-      const words = new BigUint64Array(map.lookupSize / 8)
-      words[0] = 5n
+      const words = new BigUint64Array(map.lookup(key).slice().buffer)
+      words[0]! += 5n
       map.update(key, new Uint8Array(words.buffer))
       map.close()
     }
