@@ -22,8 +22,18 @@ export interface BuiltRing<C extends Claim = Claim> {
 }
 
 export interface RingBuilder {
-  /** Both stages. @throws BalancerError as `buildRing`, and `ERR_LIMIT` when too many rings wait */
-  build<C extends Claim>(claims: readonly C[], size: number, isDown: IsDown<C>): Promise<BuiltRing<C>>
+  /**
+   * Both stages.
+   *
+   * @param before as for `buildRing`
+   * @throws BalancerError as `buildRing`, and `ERR_LIMIT` when too many rings wait
+   */
+  build<C extends Claim>(
+    claims: readonly C[],
+    size: number,
+    isDown: IsDown<C>,
+    before?: FullRing,
+  ): Promise<BuiltRing<C>>
   /** The second stage. */
   refill<C extends Claim>(full: FullRing<C>, isDown: IsDown<C>): Promise<Int32Array>
   /** Stops the worker; what it was doing fails with `ERR_INTERNAL`. */
@@ -99,9 +109,9 @@ export const createRingBuilder = (startWorker: () => Worker = startRingWorker): 
   }
 
   return {
-    async build(claims, size, isDown) {
+    async build(claims, size, isDown, before) {
       if (size < LARGE_RING_SLOTS) {
-        const full = buildRing(claims, size)
+        const full = buildRing(claims, size, before)
         return { full, owners: refillRing(full, isDown) }
       }
       const { full, owners } = await run({

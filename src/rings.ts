@@ -47,7 +47,12 @@ export const createRings = (builder: RingBuilder): Rings => {
       const isDown = (_: Claim, index: number): boolean => !takes[index]
       const known = kept.get(identity)
       if (known && isSameRing(known.service, service)) return builder.refill(known.full, isDown)
-      const { full, owners } = await builder.build(fullClaimsOf(service), service.ringSize, isDown)
+      const { full, owners } = await builder.build(
+        fullClaimsOf(service),
+        service.ringSize,
+        isDown,
+        known?.full,
+      )
       kept.set(identity, { service, full })
       return owners
     },

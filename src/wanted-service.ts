@@ -6,6 +6,15 @@ import type { NextHops } from './next-hops.js'
 import type { Running } from './running.js'
 import type { Standing } from './standing.js'
 
+/** Made once for each backend, as long as nothing of it changes: what is the same object need not be compared. */
+const known = new WeakMap<Backend, WantedBackend>()
+
+const isSame = (a: WantedBackend, b: WantedBackend): boolean =>
+  a.identity === b.identity &&
+  a.isDead === b.isDead &&
+  a.isDraining === b.isDraining &&
+  a.nextHop === b.nextHop
+
 export const wantedService = (
   { service, owners, standings, slots, leaving }: Running,
   nextHops: Pick<NextHops, 'get'>,
@@ -17,7 +26,7 @@ export const wantedService = (
     ownsSlots: boolean,
   ): WantedBackend => {
     const resolution = nextHops.get(backend)
-    return {
+    const now = {
       identity,
       address: backend.address,
       port: backend.port ?? service.port,
@@ -26,6 +35,10 @@ export const wantedService = (
       isDraining: standing.isDraining,
       nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
     }
+    const before = known.get(backend)
+    if (before && isSame(before, now)) return before
+    known.set(backend, now)
+    return now
   }
 
   const { backends: identities } = identitiesOf(service)

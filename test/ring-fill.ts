@@ -1,13 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { emptyFill, fillFreeSlots, type Preference } from '../src/ring/fill.js'
+import { emptyFill, fillFreeSlots } from '../src/ring/fill.js'
 import { permutation } from '../src/ring/permutation.js'
 import { apportion } from '../src/ring/quotas.js'
 import { takeTurns } from '../src/ring/turns.js'
-import { plainFill, someClaims } from './fixtures/ring.js'
+import { type Preference, plainFill, someClaims } from './fixtures/ring.js'
 
 const fill = (preferences: readonly Preference[], size: number): number[] => {
-  const filled = emptyFill(preferences, size)
+  const column = (key: keyof Preference) => Int32Array.from(preferences, preference => preference[key])
+  const filled = emptyFill(column('offset'), column('skip'), column('weight'), size)
   const takers = Int32Array.from(preferences.keys())
   fillFreeSlots(filled, takers, apportion(size, size, takers, filled.weights, new Int32Array(takers.length)))
   return [...filled.owners]

@@ -213,3 +213,20 @@ t.test('only primes from 251 to 655373 are sizes of rings', async t => {
 t.test('two claims of one identity are refused', async t => {
   t.throws(() => buildRing([...someClaims(3), ...someClaims(1)], 251), { code: 'ERR_CONFLICT' })
 })
+
+t.test(
+  'a ring built after another of whatever size, claims and weights is the same as one built alone',
+  async t => {
+    const counts = fc.integer({ min: 1, max: 30 })
+    const sizes = fc.constantFrom(251, 257)
+    fc.assert(
+      fc.property(weights(1), counts, sizes, fc.nat(1), (some, count, size, seed) => {
+        const before = buildRing(someClaims(count, seed), size)
+        const alone = buildRing(claimsOf(some), 251)
+        const after = buildRing(claimsOf(some), 251, before)
+        return alone.owners.join() === after.owners.join() && alone.order.join() === after.order.join()
+      }),
+    )
+    t.pass()
+  },
+)

@@ -76,6 +76,10 @@ const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.sourceMac, b.sourceMac))
 
+/** Of one backend. */
+const isSameEntry = (a: WantedBackend, b: WantedBackend): boolean =>
+  a === b || (a.isDead === b.isDead && a.isDraining === b.isDraining && sameNextHop(a.nextHop, b.nextHop))
+
 /** Whose row of counters nobody counts in: there goes what belongs to nobody any more, for the totals. */
 const NOBODY = 0
 const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
@@ -94,7 +98,7 @@ export const createBackendStore = (
   let bytes = new Uint8Array(words.buffer)
   const byService = new Map<number, Map<string, number>>()
   const owners = new Map<number, { readonly service: number; readonly identity: string }>()
-  const lastWritten = new Map<number, WantedBackend & { readonly idle: number }>()
+  const lastWritten = new Map<number, { readonly wanted: WantedBackend; readonly idle: number }>()
   const dying = new Map<number, Dying>()
 
   const recordOf = (id: number) =>
@@ -164,14 +168,7 @@ export const createBackendStore = (
     write: (service, wanted, idle) => {
       const id = byService.get(service)?.get(wanted.identity) ?? take(service, wanted.identity)
       const last = lastWritten.get(id)
-      if (
-        last &&
-        sameNextHop(last.nextHop, wanted.nextHop) &&
-        last.isDead === wanted.isDead &&
-        last.isDraining === wanted.isDraining &&
-        last.idle === idle
-      )
-        return id
+      if (last?.idle === idle && isSameEntry(last.wanted, wanted)) return id
       const { nextHop } = wanted
       store(
         id,
@@ -191,7 +188,7 @@ export const createBackendStore = (
           addr: addressBytes(wanted.address),
         }),
       )
-      lastWritten.set(id, { ...wanted, idle })
+      lastWritten.set(id, { wanted, idle })
       return id
     },
     markDead: id => mark(id, backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW),

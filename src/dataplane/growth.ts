@@ -1,9 +1,10 @@
 /** What does not fit loads a larger program (Dataplane.reshape), with the same things in its tables. */
 import { BalancerError } from '../errors.js'
 import { type Limits, serviceIdentity } from '../model.js'
+import type { WantedBackend } from './backends.js'
 import { cacheBits, type Dataplane, type Shape } from './dataplane.js'
 import { writeInterfaces } from './entry-interfaces.js'
-import { GRACE_MS, type Held, type WantedService } from './held.js'
+import { GRACE_MS, type Held, type HeldService, type WantedService } from './held.js'
 import { slotLayout } from './layout.js'
 import { isTracking, serviceEntryOf } from './service-rules.js'
 import { createServiceTable } from './service-table.js'
@@ -90,6 +91,9 @@ export const createGrowth = (held: Held): Growth => {
     return takeRegion(size)
   }
 
+  const isThere = (at: HeldService | undefined, { identity }: WantedBackend): boolean =>
+    at !== undefined && backends.idOf(at.id, identity) !== undefined
+
   return {
     reshape,
     makeRoom: async wanted => {
@@ -98,8 +102,7 @@ export const createGrowth = (held: Held): Growth => {
         const at = services.get(serviceIdentity(service))
         return (
           sum +
-          all.filter(({ identity }) => at === undefined || backends.idOf(at.id, identity) === undefined)
-            .length
+          all.filter((backend, i) => backend !== at?.wanted?.backends[i] && !isThere(at, backend)).length
         )
       }, 0)
       const { shape } = dataplane

@@ -27,6 +27,10 @@ export interface HeldService {
   entry: ServiceEntry | null
   /** null: an earlier process's, of which nothing was wanted yet. */
   wanted: WantedService | null
+  /** The ids of its backends, in their order. */
+  ids: readonly number[]
+  /** The same; backends that are none of these are gone. */
+  listed: ReadonlySet<number>
   /** Slots that the last put wrote, and all of them. */
   written: number
   writtenInAll: number
@@ -56,6 +60,8 @@ const newService = (id: number, slots: RingSlots, entry: ServiceEntry | null): H
   slots,
   entry,
   wanted: null,
+  ids: [],
+  listed: new Set(),
   written: 0,
   writtenInAll: 0,
 })

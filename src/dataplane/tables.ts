@@ -9,7 +9,7 @@ import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { unitsOf } from './flow-clock.js'
 import { createGrowth } from './growth.js'
-import { openHeld, takeService, type WantedService } from './held.js'
+import { type HeldService, openHeld, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { formerRow } from './load.js'
 import { idleMs, serviceEntryOf } from './service-rules.js'
@@ -77,6 +77,17 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     isGone: id => !listed.has(id),
   })
 
+  /** Most changes leave most backends as they were: the very same objects. @returns their ids */
+  const writeBackends = (at: HeldService, { service, backends: wanted }: WantedService): number[] => {
+    const idle = unitsOf(idleMs(service))
+    const before = at.wanted && idleMs(at.wanted.service) === idleMs(service) ? at.wanted.backends : []
+    const { ids } = at
+    at.ids = [] // a put that fails has written some of them
+    return wanted.map((backend, i) =>
+      backend === before[i] && i < ids.length ? ids[i]! : backends.write(at.id, backend, idle),
+    )
+  }
+
   const putOne = async (wanted: WantedService): Promise<number> => {
     const { service, owners } = wanted
     const name = serviceIdentity(service)
@@ -86,10 +97,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     const isResized = former.size !== size
     if (isResized) at.slots = await freshSlots(size)
 
-    const idle = unitsOf(idleMs(service))
-    const ids = wanted.backends.map(backend => backends.write(at.id, backend, idle))
-    const listed = new Set(ids)
-    const gone = [...backends.ofService(at.id).values()].filter(id => !listed.has(id))
+    const ids = writeBackends(at, wanted)
+    const present = backends.ofService(at.id)
+    const listed =
+      ids.length === at.listed.size && ids.every(id => at.listed.has(id)) ? at.listed : new Set(ids)
+    const gone = present.size === ids.length ? [] : [...present.values()].filter(id => !listed.has(id))
     for (const id of gone) backends.markDead(id)
 
     const isSameRing =
@@ -100,7 +112,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     at.written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
     at.writtenInAll += at.written
     if (at.written > 0) options.onSlotsWritten?.(at.written)
-    at.wanted = wanted
+    Object.assign(at, { wanted, ids, listed })
     at.entry = serviceEntryOf(service, at, held.seed)
     services.set(name, at)
     if (!held.table.put(at.entry)) await reshape({})

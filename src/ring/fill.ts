@@ -3,14 +3,7 @@
  * Source: Eisenbud et al., "Maglev", NSDI 2016, section 3.4, Pseudocode 1.
  */
 import { nearestFree } from './nearest.js'
-import type { Permutation } from './permutation.js'
 import { takeTurns } from './turns.js'
-
-/** What a claim wants of a ring. */
-export interface Preference extends Permutation {
-  /** Its share of the turns: 1 or more. */
-  readonly weight: number
-}
 
 /** A ring being filled, or full. Claims are named by their place in the list of preferences. */
 export interface Fill {
@@ -20,24 +13,17 @@ export interface Fill {
   /** Each claim's next preferred slot: where its list goes on. */
   readonly positions: Int32Array
   readonly skips: Int32Array
+  /** Each claim's share of the turns: 1 or more. */
   readonly weights: Int32Array
 }
 
-export const emptyFill = (preferences: readonly Preference[], size: number): Fill => {
-  const fill = {
-    size,
-    owners: new Int32Array(size).fill(-1),
-    positions: new Int32Array(preferences.length),
-    skips: new Int32Array(preferences.length),
-    weights: new Int32Array(preferences.length),
-  }
-  preferences.forEach(({ offset, skip, weight }, claim) => {
-    fill.positions[claim] = offset
-    fill.skips[claim] = skip
-    fill.weights[claim] = weight
-  })
-  return fill
-}
+/** @param offsets each claim's first preferred slot; the other columns are by claim too, and kept as they are */
+export const emptyFill = (
+  offsets: Int32Array,
+  skips: Int32Array,
+  weights: Int32Array,
+  size: number,
+): Fill => ({ size, owners: new Int32Array(size).fill(-1), positions: offsets.slice(), skips, weights })
 
 /** The same ring and preferences without the slots of those that are down; where lists go on stays. */
 export const withoutDown = (full: Fill, down: Uint8Array): { readonly fill: Fill; readonly free: number } => {
