@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackendRow } from '../../src/control/protocol.js'
 import type { Random } from '../fixtures/random.js'
 import type { Judge } from './judge.js'
-import { SERVICES, type SoakSite } from './site.js'
+import { type FileRow, SERVICES, type SoakSite } from './site.js'
 
 export interface Change {
   readonly title: string
@@ -27,10 +27,42 @@ export interface Changes {
   readonly linkDown: (backend: string) => Change
   readonly linkUp: (backend: string) => Change
   readonly killDaemon: (awayMs: number) => Change
+  /** SIGTERM, and the same build starts again. */
+  readonly restartDaemon: () => Change
   readonly upgrade: () => Change
-  /** One that makes sense now; null: none of the kind that was drawn. */
-  readonly random: (random: Random, spare: string) => Promise<Change | null>
+  /** The file is edited and applied: these weights; whoever is not named keeps its own. */
+  readonly applyWeights: (weights: Readonly<Record<string, number>>) => Change
+  /** The file without this backend is applied: it leaves, and its connections stay. */
+  readonly takeOutOfFile: (backend: string) => Change
+  /** And with it again. */
+  readonly putIntoFile: (backend: string) => Change
+  /** A drain whose deadline passes while the daemon is dead: its connections last until the daemon is back. */
+  readonly drainPastDeadline: (backend: string) => Change
+  /** One of a kind that makes sense now; null: none does. */
+  readonly random: (kind: RandomKind, random: Random, spare: string) => Promise<Change | null>
 }
+
+export const randomKinds = [
+  'weight',
+  'weights',
+  'add',
+  'remove',
+  'drain',
+  'undrain',
+  'failure',
+  'disable',
+  'enable',
+  'kill',
+  'restart',
+  'upgrade',
+  'apply',
+  'out of file',
+  'into file',
+  'deadline',
+] as const
+export type RandomKind = (typeof randomKinds)[number]
+
+const DEADLINE_MS = 2000
 
 export const createChanges = (site: SoakSite, judge: Judge): Changes => {
   /** A daemon that is killed answers nobody; all else is one call for each service. */
@@ -69,6 +101,23 @@ export const createChanges = (site: SoakSite, judge: Judge): Changes => {
 
   const spareAddress = (name: string): string => site.lab.backends.find(one => one.name === name)!.address
   let build: 'this' | 'another' = 'this'
+  /** Out of the file, not to be confused with the spare one. */
+  let outOfFile: string | null = null
+
+  /** What is configured now as the file would have it. */
+  const fileRows = async (): Promise<FileRow[]> =>
+    (await rows())
+      .filter(({ service, state }) => service === SERVICES[0] && state !== 'leaving')
+      .map(({ backend, address, weight }) => ({ name: backend, address, weight }))
+  /** No order outlives it: whoever was cut by one comes back. */
+  const apply = async (wanted: readonly FileRow[]): Promise<void> => {
+    site.editFile(wanted)
+    await site.control(client => client.apply())
+    for (const { name } of wanted) {
+      const why = judge.failure(name)
+      if (why === 'disabled' || why === 'deadline') await up(name)
+    }
+  }
 
   const changes: Changes = {
     weight: (backend, weight) => ({
@@ -109,7 +158,10 @@ export const createChanges = (site: SoakSite, judge: Judge): Changes => {
     undrain: backend => ({
       title: `undrain ${backend}`,
       moves: true,
-      run: () => each(service => client => client.backend.undrain(service, backend)),
+      run: async () => {
+        await each(service => client => client.backend.undrain(service, backend))
+        await up(backend)
+      },
     }),
     disable: backend => ({
       title: `disable ${backend}`,
@@ -182,7 +234,55 @@ export const createChanges = (site: SoakSite, judge: Judge): Changes => {
         if (after === before) throw new Error(`the program is still ${before}`)
       },
     }),
-    random: async (random, spare) => {
+    restartDaemon: () => ({
+      title: 'SIGTERM of the daemon, and the same build starts',
+      moves: false,
+      run: async () => {
+        await site.stopDaemon('SIGTERM')
+        await site.startDaemon(build)
+      },
+    }),
+    applyWeights: weights => ({
+      title: `apply of the file with weights ${JSON.stringify(weights)}`,
+      moves: true,
+      run: async () => {
+        const all = await fileRows()
+        await apply(all.map(row => ({ ...row, weight: weights[row.name] ?? row.weight })))
+      },
+    }),
+    takeOutOfFile: backend => ({
+      title: `apply of the file without ${backend}, which leaves`,
+      moves: true,
+      run: async () => {
+        outOfFile = backend
+        await apply((await fileRows()).filter(({ name }) => name !== backend))
+        await until(`${backend} leaves`, all => both(all, backend, row => row.state === 'leaving'))
+      },
+    }),
+    putIntoFile: backend => ({
+      title: `apply of the file with ${backend} again`,
+      moves: true,
+      run: async () => {
+        outOfFile = null
+        await apply([...(await fileRows()), { name: backend, address: spareAddress(backend), weight: 1 }])
+        await up(backend)
+      },
+    }),
+    drainPastDeadline: backend => ({
+      title: `drain ${backend}, and its deadline passes while the daemon is dead`,
+      moves: true,
+      run: async () => {
+        const deadline = DEADLINE_MS / 1000
+        await each(service => client => client.backend.drain(service, backend, { deadline }))
+        const passesAt = Date.now() + DEADLINE_MS
+        await site.stopDaemon('SIGKILL')
+        await sleep(Math.max(0, passesAt + 500 - Date.now()))
+        judge.fails(backend, 'deadline')
+        await site.startDaemon(build)
+        await until(`${backend} is out`, all => both(all, backend, row => row.drain?.isOut === true))
+      },
+    }),
+    random: async (kind, random, spare) => {
       const all = (await rows()).filter(({ service }) => service === SERVICES[0])
       const of = (is: (row: BackendRow) => boolean): string | undefined => {
         const some = all.filter(is)
@@ -193,44 +293,58 @@ export const createChanges = (site: SoakSite, judge: Judge): Changes => {
       const well = of(isWell)
       // Enough others stay for everybody's slots.
       const mayGo = all.filter(isWell).length > 3 ? well : undefined
+      const weightOf = (name: string): number => all.find(({ backend }) => backend === name)!.weight
+      const another = (name: string): number =>
+        weightOf(name) >= 3 ? 1 : weightOf(name) + random.between(1, 3)
       const make = <A extends string | undefined>(
         name: A,
         change: (backend: string) => Change,
       ): Change | null => (name === undefined ? null : change(name))
-      switch (random.below(11)) {
-        case 0:
-        case 1: {
-          const row = all.find(({ backend }) => backend === well)
-          return make(well, name =>
-            changes.weight(name, (row?.weight ?? 1) >= 3 ? 1 : (row?.weight ?? 1) + random.between(1, 3)),
-          )
+      switch (kind) {
+        case 'weight':
+          return make(well, name => changes.weight(name, another(name)))
+        case 'weights': {
+          const some = all.filter(isWell).map(({ backend }) => [backend, another(backend)] as const)
+          return some.length > 1 ? changes.severalWeights(Object.fromEntries(some.slice(0, 3))) : null
         }
-        case 2:
+        case 'add':
           return all.some(({ backend }) => backend === spare) ? null : changes.add(spare)
-        case 3:
+        case 'remove':
           return mayGo !== undefined && all.some(row => row.backend === spare && isWell(row))
             ? changes.remove(spare)
             : null
-        case 4:
+        case 'drain':
           return make(mayGo, changes.drain)
-        case 5:
+        case 'undrain':
           return make(
             of(({ state }) => state === 'draining'),
             changes.undrain,
           )
-        case 6:
+        case 'failure':
           return make(mayGo, random.chance(0.5) ? changes.crash : changes.linkDown)
-        case 7:
+        case 'disable':
           return make(mayGo, changes.disable)
-        case 8:
+        case 'enable':
           return make(
             of(({ state }) => state === 'disabled'),
             changes.enable,
           )
-        case 9:
+        case 'kill':
           return changes.killDaemon(random.pick([0, 1000, 5000]))
-        default:
+        case 'restart':
+          return changes.restartDaemon()
+        case 'upgrade':
           return changes.upgrade()
+        case 'apply':
+          return make(well, name => changes.applyWeights({ [name]: another(name) }))
+        case 'out of file':
+          return mayGo === undefined || mayGo === spare || outOfFile !== null
+            ? null
+            : changes.takeOutOfFile(mayGo)
+        case 'into file':
+          return make(outOfFile ?? undefined, changes.putIntoFile)
+        case 'deadline':
+          return make(mayGo, changes.drainPastDeadline)
       }
     },
   }

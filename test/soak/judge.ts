@@ -8,15 +8,25 @@ import type { Over, Said } from './said.js'
 
 export interface Judge {
   hear(said: Said): void
-  /** From now on this backend's flows may end: it fails, or is cut off. */
-  fails(backend: string, why: string): void
-  /** It has come back; its flows from now on are to stay. */
+  /** From now on this backend's flows may end: the schedule fails it, or cuts it off. */
+  fails(backend: string, why: Why): void
+  /** Its rows are up again; its flows from now on are to stay. */
   recovers(backend: string): void
+  /** Why the schedule has it failed now; null: it has not. */
+  failure(backend: string): Why | null
+  /** A row was seen down by a look that began at `askedAt`. @returns false: without the schedule having failed it */
+  mayBeDown(backend: string, askedAt: number): boolean
   /** The slots of the open connections, one each. */
   slots(): readonly number[]
   readonly open: () => { readonly tcp: number; readonly udp: number }
   verdict(): Verdict
 }
+
+/** A failure that the schedule makes: its backend dies, or an order cuts its flows. */
+export type Why = Death | Cut
+export type Death = 'killed' | 'link down'
+export type Cut = 'disabled' | 'deadline'
+const deaths: readonly Why[] = ['killed', 'link down'] satisfies readonly Death[]
 
 export interface Verdict {
   readonly connections: number
@@ -25,13 +35,16 @@ export interface Verdict {
   readonly answered: number
   readonly unopened: number
   readonly polite: number
-  /** By why their backend failed. */
-  readonly excused: Readonly<Record<string, number>>
+  /** Ended because their backend died, and because an order cut them. */
+  readonly died: number
+  readonly cut: number
+  /** Both, by why. */
+  readonly excused: Readonly<Partial<Record<Why, number>>>
   readonly broken: readonly Over[]
 }
 
 interface Window {
-  readonly why: string
+  readonly why: Why
   readonly from: number
   to: number
 }
@@ -46,8 +59,8 @@ export interface JudgeOptions {
 }
 
 const ALL: readonly HashPart[] = ['source', 'source-port', 'destination', 'destination-port']
-/** An answer may have been under way when its backend failed; a reset comes with the next question. */
-const SLACK_MS = 1500
+const sumOf = (counts: Readonly<Partial<Record<Why, number>>>, isIt: (why: Why) => boolean): number =>
+  Object.entries(counts).reduce((sum, [why, count]) => (isIt(why as Why) ? sum + count : sum), 0)
 
 export const createJudge = (options: JudgeOptions): Judge => {
   const { seed, vip, port, ringSize } = options
@@ -56,7 +69,7 @@ export const createJudge = (options: JudgeOptions): Judge => {
   const service = { hash: ALL, hashSeed: hashSeed(seed, { vip, port, protocol: 'tcp' } as Service) }
   const windows = new Map<string, Window[]>()
   const open = new Map<number, { readonly protocol: 'tcp' | 'udp'; readonly slot: number }>()
-  const excused: Record<string, number> = {}
+  const excused: Partial<Record<Why, number>> = {}
   const broken: Over[] = []
   const sums = { tcp: 0, udp: 0, unopened: 0, polite: 0, asked: 0, answered: 0 }
 
@@ -64,8 +77,13 @@ export const createJudge = (options: JudgeOptions): Judge => {
     const ports = Uint8Array.of(...u16(from), ...u16(port))
     return slotOf(flowHash({ hashKeys: keys }, service, { source, ports }), ringSize)
   }
-  const excuse = ({ backend, okAt, at }: Over): string | undefined =>
-    windows.get(backend)?.find(({ from, to }) => from <= at && to >= okAt - SLACK_MS)?.why
+  /** It ended after the failure was made, and its last answer came before that was over. */
+  const excuse = ({ backend, okAt, at }: Over): Why | undefined =>
+    windows.get(backend)?.find(({ from, to }) => from <= at && to >= okAt)?.why
+  const openWindow = (backend: string): Window | null => {
+    const last = windows.get(backend)?.at(-1)
+    return last?.to === Number.POSITIVE_INFINITY ? last : null
+  }
 
   return {
     hear: said => {
@@ -86,14 +104,17 @@ export const createJudge = (options: JudgeOptions): Judge => {
       }
     },
     fails: (backend, why) => {
-      const all = windows.get(backend) ?? []
-      if (all.at(-1)?.to !== Number.POSITIVE_INFINITY)
-        windows.set(backend, [...all, { why, from: Date.now(), to: Number.POSITIVE_INFINITY }])
+      if (openWindow(backend)) return
+      const window = { why, from: Date.now(), to: Number.POSITIVE_INFINITY }
+      windows.set(backend, [...(windows.get(backend) ?? []), window])
     },
     recovers: backend => {
-      const last = windows.get(backend)?.at(-1)
-      if (last && last.to === Number.POSITIVE_INFINITY) last.to = Date.now()
+      const window = openWindow(backend)
+      if (window) window.to = Date.now()
     },
+    failure: backend => openWindow(backend)?.why ?? null,
+    mayBeDown: (backend, askedAt) =>
+      (windows.get(backend)?.at(-1)?.to ?? Number.NEGATIVE_INFINITY) >= askedAt,
     slots: () => [...open.values()].filter(({ protocol }) => protocol === 'tcp').map(({ slot }) => slot),
     open: () => {
       const all = [...open.values()]
@@ -101,6 +122,8 @@ export const createJudge = (options: JudgeOptions): Judge => {
       return { tcp, udp: all.length - tcp }
     },
     verdict: () => ({
+      died: sumOf(excused, why => deaths.includes(why)),
+      cut: sumOf(excused, why => !deaths.includes(why)),
       connections: sums.tcp,
       flows: sums.udp,
       asked: sums.asked,

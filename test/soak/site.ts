@@ -17,6 +17,13 @@ export const SERVICES = ['echo', 'ping'] as const
 export const RESTING_MS = 30_000
 const IDLE = '45s'
 
+/** A backend as the configuration file has it. */
+export interface FileRow {
+  readonly name: string
+  readonly address: string
+  readonly weight: number
+}
+
 export interface SoakSite {
   readonly lab: Lab
   readonly daemon: () => Daemon
@@ -24,6 +31,8 @@ export interface SoakSite {
   readonly control: <T>(use: (client: Client) => Promise<T>) => Promise<T>
   readonly startDaemon: (build?: 'this' | 'another') => Promise<Daemon>
   readonly stopDaemon: (signal: NodeJS.Signals) => Promise<void>
+  /** Edits the daemon's own file; it takes effect with `apply`, or with the next start. */
+  readonly editFile: (backends: readonly FileRow[]) => void
   readonly startServer: (backend: string) => Promise<void>
   readonly killServer: (backend: string) => Promise<void>
   readonly setLink: (backend: string, state: 'up' | 'down') => Promise<void>
@@ -61,9 +70,8 @@ const serve = async (host: Host, name: string): Promise<Running> => {
   return running
 }
 
-const configOf = (backends: readonly BackendHost[], isChecked: boolean): string => {
+const configOf = (rows: readonly FileRow[], isChecked: boolean): string => {
   const check = { type: 'tcp', port: PORT, interval: '700ms', timeout: '700ms', rise: 2, fall: 4 }
-  const rows = backends.map(({ name, address }) => ({ name, address }))
   const service = {
     vip: VIP,
     port: PORT,
@@ -106,7 +114,10 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
     const servers = new Map<string, Running>()
     for (const one of lab.backends) servers.set(one.name, await serve(one, one.name))
 
-    const config = configOf(lab.backends.slice(0, options.backends), options.isChecked)
+    const rows = lab.backends
+      .slice(0, options.backends)
+      .map(({ name, address }) => ({ name, address, weight: 1 }))
+    let config = configOf(rows, options.isChecked)
     let daemon: Daemon
     const begin = async (build: 'this' | 'another' = 'this'): Promise<Daemon> => {
       const instance = `${lab.prefix}-main`
@@ -143,6 +154,10 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
       startDaemon: begin,
       stopDaemon: async signal => {
         await daemon.stop(signal)
+      },
+      editFile: backends => {
+        config = configOf(backends, options.isChecked)
+        daemon.writeConfig(config)
       },
       startServer: async name => {
         servers.set(name, await serve(host(name), name))
