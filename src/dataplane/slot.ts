@@ -20,7 +20,7 @@ export const slotWord = (state: number, current: number, home: number): SlotWord
   home * HOME + state * STATE + current
 
 export const currentOf = (word: SlotWord): number => (word >>> 0) & ID_MASK
-export const stateOf = (word: SlotWord): number => ((word >>> 0) / STATE) & 3
+export const stateOf = (word: SlotWord): number => (word >>> slotLayout.SLOT_STATE_SHIFT) & 3
 export const homeOf = (word: SlotWord): number => Math.floor(word / HOME) & ID_MASK
 
 export interface OwnerRules {

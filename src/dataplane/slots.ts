@@ -21,6 +21,9 @@ const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 const HIGH_UNIT = 2 ** 32
 const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
 
+/** Ids are counted in pages of so many bits: those of one service mostly lie together. */
+const PAGE_BITS = 10
+
 /** All slots of all rings. */
 export interface SlotMemory {
   read(index: number): SlotWord
@@ -43,7 +46,7 @@ export const slotMemory = (memory: ArrayBuffer): SlotMemory => {
       Atomics.store(whole, index, owner)
     },
     write: (index, word) => {
-      scratch[LOW] = word % HIGH_UNIT
+      scratch[LOW] = word // modulo 2^32, as typed arrays store numbers
       scratch[1 - LOW] = Math.floor(word / HIGH_UNIT)
       Atomics.store(whole, index, scratchWhole[0]!)
     },
@@ -123,8 +126,10 @@ export const createRingSlots = (
   let since: Uint32Array | null = null
   const tracked = { grace: 0, learning: 0, keeping: 0 }
 
-  /** By backend id: how many slots in grace or learning have it as home, its own left out. None has 0. */
-  const homes = new Map<number, number>()
+  /** By backend id, in pages: how many slots in grace or learning have it as home, its own slots at rest left out. */
+  const homes: (Uint32Array | undefined)[] = []
+  /** The backends of the last setOwners(). */
+  let listed: readonly number[] = []
 
   const clock = (): number => Math.floor(now()) >>> 0
   const stamp = (slot: number, at: number): void => {
@@ -137,12 +142,10 @@ export const createRingSlots = (
     if (state === K) tracked.keeping += by
   }
   const countHome = (word: SlotWord, state: number, by: number): void => {
-    if (state !== G && state !== L) return
     const home = homeOf(word)
-    if (home === currentOf(word)) return
-    const slots = (homes.get(home) ?? 0) + by
-    if (slots > 0) homes.set(home, slots)
-    else homes.delete(home)
+    if ((state !== G && state !== L) || home === currentOf(word)) return
+    homes[home >>> PAGE_BITS] ??= new Uint32Array(2 ** PAGE_BITS)
+    homes[home >>> PAGE_BITS]![home & (2 ** PAGE_BITS - 1)]! += by
   }
   const isTracked = (): boolean => tracked.grace + tracked.learning + tracked.keeping > 0
 
@@ -160,7 +163,8 @@ export const createRingSlots = (
   }
 
   const store = (slot: number, before: SlotWord, after: SlotWord, at: number): void => {
-    const [from, to] = [stateOf(before), stateOf(after)]
+    const from = stateOf(before)
+    const to = stateOf(after)
     const wasAtRest = from === U || from === K || homeOf(before) === currentOf(before)
     if (to !== U && (from !== to || (wasAtRest && to !== K)))
       stamp(slot, wasAtRest || to === K ? at : (since?.[slot] ?? at))
@@ -198,8 +202,9 @@ export const createRingSlots = (
       const at = clock()
       const { words } = memory
       const isAlways = rules.tracking === 'always'
-      // Once each slot has its owner, no home is gone: whether one is, is asked of the homes and not slot by slot.
-      const isHomeGone = [...homes.keys()].some(rules.isGone)
+      // Each home is one of the backends listed the last time: is none of them gone, none of the homes is.
+      const isSomeGone = listed.length === 0 || listed.some(rules.isGone)
+      listed = ids
       const wanted = Int32Array.from(ids)
       let written = 0
       for (let slot = 0; slot < size; slot++) {
@@ -207,8 +212,9 @@ export const createRingSlots = (
         const owner = index < 0 ? 0 : wanted[index]!
         const low = words[2 * (base + slot) + LOW]!
         if ((low & ID_MASK) === owner && !isAlways) {
+          if (!isSomeGone) continue
           const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
-          if (!isHomeGone || state === U || state === K) continue
+          if (state === U || state === K) continue
         }
         const before = memory.read(base + slot)
         const after = withOwner(before, owner, rules)
@@ -259,6 +265,6 @@ export const createRingSlots = (
       return written
     },
     counts: () => ({ ...tracked }),
-    isHome: id => homes.has(id),
+    isHome: id => (homes[id >>> PAGE_BITS]?.[id & (2 ** PAGE_BITS - 1)] ?? 0) > 0,
   }
 }
