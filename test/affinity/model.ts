@@ -5,7 +5,7 @@
 import t from 'tap'
 import { skip } from '../fixtures/native.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
-import { createChanges } from './fixtures/changes.js'
+import { changeKinds, createChanges } from './fixtures/changes.js'
 import { createPopulation, newTally } from './fixtures/flows.js'
 import { openSite, RING_SIZE, type SiteOptions } from './fixtures/site.js'
 
@@ -48,6 +48,36 @@ const variants: readonly Variant[] = [
 ]
 
 t.comment(`LINIMO_SEED=${seed}`)
+
+t.test('the oracle sees what breaks: the same without tracking', { skip, timeout: 120_000 }, async t => {
+  const random = seededRandom(seed)
+  const site = await openSite({
+    services,
+    backends: 12,
+    flows: 16384,
+    idleMs: IDLE_MS,
+    udpIdleMs: UDP_IDLE_MS,
+    tracking: 'never',
+    startMs: START_MS,
+    ids: 80,
+  })
+  t.teardown(() => site.close())
+  const tally = newTally()
+  const population = createPopulation(
+    site,
+    random,
+    tally,
+    () => UDP_IDLE_MS,
+    () => undefined,
+  )
+  const changes = createChanges(site, random, 12, () => undefined)
+  while (tally.packets < 20_000 && tally.breaks.length === 0) {
+    for (const service of services.keys()) if (random.chance(0.5)) population.open(service)
+    await population.play(site.now() + random.between(20, 400))
+    await changes.step()
+  }
+  t.ok(tally.breaks.length > 0, `after ${tally.packets} packets`)
+})
 
 for (const [index, variant] of variants.entries())
   t.test(
@@ -118,6 +148,8 @@ for (const [index, variant] of variants.entries())
       )
       if (variant.flows > 1000) t.equal(site.unremembered(), 0, 'where there is room, each finds a place')
       if (breaks.length > 0) return
+      for (const kind of changeKinds) t.ok(changes.counts.get(kind), `${kind} was among the changes`)
+      if (variant.tracking === 'on-change') t.ok(site.exceptions() > 0, 'slots in K had exceptions')
 
       // Afterwards everybody is well, the flows come to their end, and nothing is left to be remembered.
       isSettling = true
