@@ -15,6 +15,7 @@ import { protocol } from './protocol.js'
 import { publish } from './publish.js'
 import { answerText, machineText, questionText } from './report.js'
 import { ring } from './ring.js'
+import { sweep } from './sweep.js'
 
 const benches: readonly Bench[] = [
   dataPlane,
@@ -26,6 +27,7 @@ const benches: readonly Bench[] = [
   codec,
   protocol,
   affinity,
+  sweep,
 ]
 const IN_NAMESPACE = 'LINIMO_BENCH_IN_NAMESPACE'
 
