@@ -11,8 +11,11 @@ import type { Log } from './log.js'
 const FILE = 'health'
 const FORMAT = { name: 'linimo-health 1' }
 const MODE = 0o600
-/** Changes that come together are written together. */
-const THROTTLE_MS = 1000
+/** Changes that come together are written together; what is not written yet is lost by kill -9. */
+const GATHER_MS = 20
+/** Of all time, writing takes at most this share; but no change waits longer for a slow disk than this. */
+const WRITING_SHARE = 0.05
+const MAX_GATHER_MS = 1000
 
 const contents = z.record(
   z.string(),
@@ -65,12 +68,24 @@ export const openHealthFile = ({ stateDir, known, log, now = Date.now }: HealthF
       },
     ]),
   )
-  let timer: NodeJS.Timeout | null = null
-  let writing: Promise<void> = Promise.resolve()
   let isClosed = false
+  let isPending = false
+  let writing: Promise<void> = Promise.resolve()
+  let endPause = (): void => {}
+  const pause = (ms: number): Promise<void> =>
+    new Promise(resolve => {
+      const timer = setTimeout(resolve, isClosed ? 0 : ms)
+      endPause = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   let hasFailed = false
+  /** performance.now() at which the next write may begin. */
+  let mayWriteAt = 0
 
   const write = async (): Promise<void> => {
+    const began = performance.now()
     const checks = [...known()].flatMap(
       ([
         key,
@@ -95,23 +110,27 @@ export const openHealthFile = ({ stateDir, known, log, now = Date.now }: HealthF
         )
       hasFailed = true
     }
+    const ended = performance.now()
+    mayWriteAt = ended + Math.min((ended - began) / WRITING_SHARE, MAX_GATHER_MS)
   }
 
   return {
     restored,
     changed: () => {
-      if (isClosed || timer) return
-      timer = setTimeout(() => {
-        timer = null
-        writing = writing.then(write)
-      }, THROTTLE_MS).unref()
+      if (isClosed || isPending) return
+      isPending = true
+      writing = writing.then(async () => {
+        await pause(Math.max(GATHER_MS, mayWriteAt - performance.now()))
+        isPending = false
+        if (!isClosed) await write()
+      })
     },
     close: async () => {
       if (isClosed) return
       isClosed = true
-      if (timer) clearTimeout(timer)
-      writing = writing.then(write)
+      endPause()
       await writing
+      await write()
     },
   }
 }

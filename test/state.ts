@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -66,6 +66,28 @@ t.test('a damaged file is named, kept aside, and not used', async t => {
     t.notOk(readdirSync(stateDir).includes('health'))
   }
 })
+
+t.test(
+  'a change is written without waiting for the end, and so is one that comes during a write',
+  async t => {
+    const { known, open, path } = setUp(t)
+    const file = open(0)
+    t.teardown(() => file.close())
+    const isWritten = async (health: string): Promise<boolean> => {
+      for (let waited = 0; waited < 20_000; waited += 5) {
+        if (existsSync(path) && readFileSync(path, 'utf8').includes(`"health":"${health}"`)) return true
+        await new Promise(resolve => setTimeout(resolve, 5))
+      }
+      return false
+    }
+    for (const one of [up, down, up]) {
+      known.set('a', one)
+      file.changed()
+      file.changed()
+      t.ok(await isWritten(one.judgement.health))
+    }
+  },
+)
 
 t.test('what cannot be written is said once, and again when it had been possible meanwhile', async t => {
   const { known, open, stateDir, warnings } = setUp(t)
