@@ -5,7 +5,6 @@
 
 import { createAdminProgress } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
-import { allBackends } from './checks.js'
 import type { BackendRow, Change, Event, Impact, RingView, ServiceRow } from './control/protocol.js'
 import type { Tables } from './dataplane/tables.js'
 import { createEffect, INTERFACES } from './effect.js'
@@ -18,7 +17,7 @@ import { backendKey } from './identities.js'
 import { createImpacts } from './impacts.js'
 import type { Journal } from './journal.js'
 import type { Log } from './log.js'
-import { type Backend, backendIdentity, type Config, type Service, serviceIdentity } from './model.js'
+import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
@@ -85,8 +84,6 @@ export interface Balancer {
   healthChanged(key: string, now: Judgement, before: Judgement): Promise<void>
   /** Whether every service has come to know its backends. */
   isSettled(): boolean
-  /** Live entries of the flow cache, by the last sweep. */
-  liveFlows(): number
   serviceRows(): Promise<readonly ServiceRow[]>
   /** One of them; of two with one name, that of the configuration. @throws BalancerError `ERR_NOT_FOUND` */
   backendRow(service: string, backend: string): BackendRow
@@ -137,7 +134,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     now: clock.now,
     log,
   })
-  const rows = createRunningRows({ tables, nextHops, progress, standingNow, now: clock.now })
+  const rows = createRunningRows({ tables, nextHops, progress, standing, now: clock.now })
   const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
 
   const all = (): string[] => wanted.config.services.map(serviceIdentity)
@@ -268,16 +265,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       await changed(all().filter(identity => key.startsWith(`${identity} `)))
     },
     isSettled,
-    liveFlows: () =>
-      allBackends(wanted).reduce((sum, { service, backend }) => {
-        const flows = tables.flows(serviceIdentity(service), backendIdentity(service, backend))
-        return sum + (flows?.live ?? 0)
-      }, 0),
     serviceRows: async () => {
       const counts = await tables.counts()
-      return [...running.values()]
-        .map(one => rows.service(one, counts.get(serviceIdentity(one.service))))
-        .sort((a, b) => (a.service < b.service ? -1 : 1))
+      const all: ServiceRow[] = []
+      for (const one of [...running.values()])
+        all.push(await rows.service(one, counts.get(serviceIdentity(one.service))))
+      return all.sort((a, b) => (a.service < b.service ? -1 : 1))
     },
     backendRow: (serviceName, name) => {
       const one = find(serviceName)

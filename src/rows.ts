@@ -26,13 +26,13 @@ export interface BackendFacts {
 
 /** @param wall what `nowMs` is by the wall clock */
 export const drainView = (
-  order: Order | undefined,
+  order: Order,
   progress: Progress,
   nowMs: number,
   deadlineMs: number | null,
   wall: Date,
 ): DrainView | null => {
-  if (order === undefined || order.state === 'disabled') return null
+  if (order.state === 'disabled') return null
   const left = remainingMs(order, progress, nowMs, deadlineMs)
   return {
     isOut: progress.out !== null,

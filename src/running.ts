@@ -1,11 +1,12 @@
 /** The services as they run, and what is answered about them. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Order } from './admin.js'
 import type { AdminProgress } from './admin-progress.js'
 import type { BackendRow, ServiceRow } from './control/protocol.js'
 import { type BackendCount, noCount, noTraffic } from './dataplane/counters.js'
 import type { ServiceCounts, Tables } from './dataplane/tables.js'
-import { backendKey } from './identities.js'
-import { type Backend, backendIdentity, type Service, serviceIdentity } from './model.js'
+import { identitiesOf, keyOf } from './identities.js'
+import { type Backend, backendIdentity, type Service } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { ringDigest } from './ring.js'
 import { claimsOf } from './rings.js'
@@ -25,6 +26,9 @@ export interface Running {
   digest: string | null
 }
 
+/** Made before the event loop turns: a millisecond. */
+const ROWS_A_TURN = 250
+
 /** Of a service that is not in the tables yet. */
 const noCounts: ServiceCounts = {
   backends: new Map(),
@@ -43,55 +47,71 @@ export interface RunningRowsOptions {
   readonly tables: Pick<Tables, 'flows' | 'tracking' | 'count'>
   readonly nextHops: Pick<NextHops, 'get' | 'links'>
   readonly progress: AdminProgress
-  readonly standingNow: (service: Service, backend: Backend) => Standing
+  /** @param key backendKey */
+  readonly standing: (service: Service, backend: Backend, key: string) => Standing
   /** Milliseconds, monotonic. */
   readonly now: () => number
 }
 
 export interface RunningRows {
-  service(one: Running, counts: ServiceCounts | undefined): ServiceRow
+  service(one: Running, counts: ServiceCounts | undefined): Promise<ServiceRow>
   /** By its name; of two that have it, that of the configuration. */
   backend(one: Running, name: string): BackendRow | null
 }
 
 export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
-  const { tables, nextHops, progress, standingNow, now } = options
+  const { tables, nextHops, progress, standing, now } = options
 
-  const rowOf = ({ service }: Running, backend: Backend, slots: number, count: BackendCount): BackendRow => {
-    const key = backendKey(service, backend)
-    const identity = serviceIdentity(service)
+  /** @param identity the backend's */
+  const rowOf = (
+    { service }: Running,
+    backend: Backend,
+    identity: string,
+    slots: number,
+    count: BackendCount,
+  ): BackendRow => {
+    const { service: own } = identitiesOf(service)
+    const key = keyOf(own, identity)
     const order = progress.order(key)
     const resolution = nextHops.get(backend)
     const ifindex = 'nextHop' in resolution ? resolution.nextHop.ifindex : 0
-    const deadlineMs = order === undefined ? null : deadlineOf(order, service)
     return backendRow({
       service,
       backend,
-      standing: standingNow(service, backend),
+      standing: standing(service, backend, key),
       state: order?.state ?? 'enabled',
       slots,
       count,
       resolution,
       interfaceName: nextHops.links().find(link => link.ifindex === ifindex)?.name ?? null,
-      flows: tables.flows(identity, backendIdentity(service, backend)),
-      tracking: tables.tracking(identity),
-      drain: drainView(order, progress.of(key), now(), deadlineMs, new Date()),
+      flows: tables.flows(own, identity),
+      tracking: tables.tracking(own),
+      drain: order ? drainView(order, progress.of(key), now(), deadlineOf(order, service), new Date()) : null,
     })
   }
 
-  const rowsOf = (one: Running, countOf: (identity: string) => BackendCount): BackendRow[] => {
+  let made = 0
+
+  const rowsOf = async (one: Running, counts: ServiceCounts): Promise<BackendRow[]> => {
     const { service, leaving } = one
-    const count = (backend: Backend): BackendCount => countOf(backendIdentity(service, backend))
-    return [
-      ...service.backends.map((backend, i) => rowOf(one, backend, one.slots[i]!, count(backend))),
-      ...leaving.map(({ backend }) => rowOf(one, backend, 0, count(backend))),
-    ]
+    const all = [...service.backends, ...leaving.map(({ backend }) => backend)]
+    const { backends: identities } = identitiesOf(service)
+    const rows: BackendRow[] = []
+    for (const [i, backend] of all.entries()) {
+      if (++made % ROWS_A_TURN === 0) await nextTurn()
+      const identity = identities[i] ?? backendIdentity(service, backend)
+      rows.push(rowOf(one, backend, identity, one.slots[i] ?? 0, counts.backends.get(identity) ?? noCount))
+    }
+    return rows
   }
 
-  const serviceRowOf = (one: Running, counts: ServiceCounts = noCounts): ServiceRow => {
-    const identity = serviceIdentity(one.service)
-    const backends = rowsOf(one, backend => counts.backends.get(backend) ?? noCount)
-    one.digest ??= ringDigest(claimsOf(one.service), one.owners)
+  const serviceRowOf = async (one: Running, counts: ServiceCounts = noCounts): Promise<ServiceRow> => {
+    const { service: identity } = identitiesOf(one.service)
+    const backends = await rowsOf(one, counts)
+    if (one.digest === null) {
+      one.digest = ringDigest(claimsOf(one.service), one.owners)
+      await nextTurn()
+    }
     return serviceRow(one.service, one.digest, counts, tables.tracking(identity), backends)
   }
 
@@ -102,8 +122,9 @@ export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
       const i = service.backends.findIndex(backend => backend.name === name)
       const backend = service.backends[i] ?? leaving.find(({ backend }) => backend.name === name)?.backend
       if (!backend) return null
-      const count = tables.count(serviceIdentity(service), backendIdentity(service, backend))
-      return rowOf(one, backend, i < 0 ? 0 : slots[i]!, count)
+      const identity = backendIdentity(service, backend)
+      const count = tables.count(identitiesOf(service).service, identity)
+      return rowOf(one, backend, identity, i < 0 ? 0 : slots[i]!, count)
     },
   }
 }

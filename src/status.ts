@@ -12,14 +12,14 @@ export interface StatusSources {
   readonly endpoint: Pick<Endpoint, 'status'> | undefined
 }
 
-const flowCacheOf = ({ dataplane, balancer, lastSweep }: Daemon): Status['flowCache'] => {
+const flowCacheOf = ({ dataplane, lastSweep }: Daemon, services: Status['services']): Status['flowCache'] => {
   const { shape } = dataplane
   if (!shape.tracking) return null
   const { inserted, deferred, refused, unremembered } = dataplane.flowCounts()
   const last = lastSweep()
   return {
     entries: shape.flows,
-    live: balancer.liveFlows(),
+    live: services.flatMap(({ backends }) => backends).reduce((sum, { flows }) => sum + (flows ?? 0), 0),
     inserted: String(inserted),
     deferred: String(deferred),
     refused: String(refused),
@@ -30,6 +30,7 @@ const flowCacheOf = ({ dataplane, balancer, lastSweep }: Daemon): Status['flowCa
 
 export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSources): Promise<Status> => {
   const verdicts = await daemon.dataplane.verdictCounts()
+  const services = await daemon.balancer.serviceRows()
   const kept = journal?.status()
   return {
     ready: daemon.isReady(),
@@ -42,13 +43,13 @@ export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSour
     program: { tag: daemon.dataplane.tag },
     journal: kept ? { entries: kept.entries, error: kept.error } : null,
     http: endpoint?.status() ?? null,
-    flowCache: flowCacheOf(daemon),
+    flowCache: flowCacheOf(daemon, services),
     verdicts: Object.fromEntries(
       [...verdicts].map(([name, { packets, bytes }]) => [
         name,
         { packets: String(packets), bytes: String(bytes) },
       ]),
     ),
-    services: await daemon.balancer.serviceRows(),
+    services,
   }
 }

@@ -17,6 +17,17 @@ export interface Exposition {
   render(status: Status): Promise<string>
 }
 
+const inPieces = function* <T>(all: Iterable<T>, size: number): Iterable<readonly T[]> {
+  let piece: T[] = []
+  for (const one of all) {
+    piece.push(one)
+    if (piece.length < size) continue
+    yield piece
+    piece = []
+  }
+  if (piece.length > 0) yield piece
+}
+
 /** The lines of a metric below `# HELP` and `# TYPE`, which come first. */
 const withoutHead = (text: string): string => text.split('\n').slice(2).join('\n')
 
@@ -63,13 +74,13 @@ export const createExposition = (): Exposition => {
       const metric = new Counter(options)
       return readings => {
         metric.reset()
-        for (const [labels, value] of readings) metric.inc({ ...labels }, value)
+        for (const [labels, value] of readings) metric.inc(labels, value)
       }
     }
     const metric = new Gauge(options)
     return readings => {
       metric.reset()
-      for (const [labels, value] of readings) metric.set({ ...labels }, value)
+      for (const [labels, value] of readings) metric.set(labels, value)
     }
   }
   const filled = families.map(one => ({ ...one, fill: fillerOf(one) }))
@@ -78,12 +89,11 @@ export const createExposition = (): Exposition => {
     { name, read, fill }: (typeof filled)[number],
     status: Status,
   ): Promise<readonly string[]> => {
-    const readings = [...read(status)]
     const texts: string[] = []
-    for (let at = 0; at < readings.length; at += SERIES_A_TURN) {
-      fill(readings.slice(at, at + SERIES_A_TURN))
+    for (const readings of inPieces(read(status), SERIES_A_TURN)) {
+      fill(readings)
       const text = await registry.getSingleMetricAsString(name)
-      texts.push(at === 0 ? text : withoutHead(text))
+      texts.push(texts.length === 0 ? text : withoutHead(text))
       await nextTurn()
     }
     return texts
