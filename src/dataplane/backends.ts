@@ -82,7 +82,8 @@ const isSameEntry = (a: WantedBackend, b: WantedBackend): boolean =>
 
 /** Whose row of counters nobody counts in: there goes what belongs to nobody any more, for the totals. */
 const NOBODY = 0
-const FLAGS_WORD = 2 // the u64 of out_port, mode, flags and port
+/** The u64 of the flags, the port and the way out. */
+const FLAGS_WORD = Math.floor(backendLayout.fields.flags.offset / 8)
 
 /**
  * @param graceMs   how long an id is left alone after its slots have gone
@@ -137,8 +138,10 @@ export const createBackendStore = (
         at + FLAGS_WORD,
         new BigUint64Array(backendLayout.encode({ ...before, flags: 0 }).buffer)[FLAGS_WORD]!,
       )
-    for (const i of [0, 1, 3, 4, 5, 6, 7, FLAGS_WORD])
-      if (words[at + i] !== next[i]!) Atomics.store(words, at + i, next[i]!)
+    next.forEach((word, i) => {
+      if (i !== FLAGS_WORD && words[at + i] !== word) Atomics.store(words, at + i, word)
+    })
+    if (words[at + FLAGS_WORD] !== next[FLAGS_WORD]!) Atomics.store(words, at + FLAGS_WORD, next[FLAGS_WORD]!)
   }
 
   const mark = (id: number, flags: number): void => {

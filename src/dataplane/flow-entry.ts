@@ -1,10 +1,10 @@
 /** An entry of the flow cache, in this build's words or another's; and where it lies in a cache of another size. Pure. */
-import { flowClass, flowLayout } from './layout.js'
+import { flowClass, flowLayout, slotLayout } from './layout.js'
 import type { MapLayout } from './map-layout.js'
 
 const { FLOW_FINGERPRINT_BITS, FLOW_SEEN_BITS, FLOWS_PER_BUCKET } = flowLayout
 const SPARE_BITS = 32 - FLOW_FINGERPRINT_BITS
-const ID_BITS = flowLayout.FLOW_SEEN_SHIFT
+const ID_BITS = slotLayout.SLOT_CURRENT_BITS
 export const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 
 export interface Entry {

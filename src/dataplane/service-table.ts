@@ -12,7 +12,7 @@ export const SERVICE_PROBES = 4
 const BUCKETS_PER_SERVICE = 8
 
 /** The word that makes an entry valid lies at this offset: port, protocol, state, flags. */
-const VALID_WORD_OFFSET = 16
+const VALID_WORD_OFFSET = Math.floor(serviceLayout.fields.state.offset / 8) * 8
 
 const MASK_64 = 0xffff_ffff_ffff_ffffn
 
@@ -99,7 +99,7 @@ export const createServiceTable = (
   }
 
   const state = (bucket: number): number =>
-    new Uint8Array(memory)[bucket * serviceLayout.size + VALID_WORD_OFFSET + 3]!
+    new Uint8Array(memory)[bucket * serviceLayout.size + serviceLayout.fields.state.offset]!
 
   /**
    * Gone entries that nothing lies behind are empty again, once their grace is over: before, an insert would pass them
