@@ -6,6 +6,7 @@ import { slotLayout } from './layout.js'
 import {
   currentOf,
   G,
+  GRACE_MS,
   homeOf,
   K,
   L,
@@ -77,8 +78,8 @@ export interface RingSlots {
    * @returns how many slots were written
    */
   setOwners(owners: Int32Array, ids: readonly number[], rules: OwnerRules): number
-  /** Whether `tick` has anything to look at. */
-  awaitsTime(): boolean
+  /** Whether the time of some slot may have come. @param idleMs as for `tick` */
+  isDue(idleMs: number): boolean
   /**
    * Moves on the slots whose time has come.
    *
@@ -131,6 +132,15 @@ export const createRingSlots = (
   /** The backends of the last setOwners(). */
   let listed: readonly number[] = []
 
+  /** Before `atMs` no slot's time comes, for as long as nothing is stored and the idle time is `idleMs`. */
+  let due = { atMs: Number.NEGATIVE_INFINITY, idleMs: 0 }
+  /** What the ticks since slot 0 have found of that; null: something was stored since. */
+  let earliestMs: number | null = null
+  const forgetDue = (): void => {
+    due = { atMs: Number.NEGATIVE_INFINITY, idleMs: 0 }
+    earliestMs = null
+  }
+
   const clock = (): number => Math.floor(now()) >>> 0
   const stamp = (slot: number, at: number): void => {
     since ??= new Uint32Array(size).fill(at)
@@ -173,6 +183,7 @@ export const createRingSlots = (
     countHome(before, from, -1)
     countHome(after, to, 1)
     memory.write(base + slot, after)
+    earliestMs = null
   }
 
   /** What setOwners() comes to where nothing is tracked, nor was. */
@@ -199,6 +210,7 @@ export const createRingSlots = (
     },
     setOwners: (owners, ids, rules) => {
       if (rules.tracking === 'never' && !isTracked()) return setUntracked(owners, ids)
+      forgetDue()
       const at = clock()
       const { words } = memory
       const isAlways = rules.tracking === 'always'
@@ -224,27 +236,40 @@ export const createRingSlots = (
       }
       return written
     },
-    awaitsTime: () => tracked.grace + tracked.learning > 0,
+    isDue: idleMs => tracked.grace + tracked.learning > 0 && (idleMs !== due.idleMs || now() >= due.atMs),
     isTracked,
     tick: ({ from, to }, idleMs, tracking, pressed) => {
       if (tracked.grace + tracked.learning === 0 || since === null) return 0
+      if (from === 0) forgetDue()
       const at = clock()
       const { words } = memory
       let written = 0
+      let leastMs = Number.POSITIVE_INFINITY
+      let earliestBefore = from === 0 ? Number.POSITIVE_INFINITY : earliestMs
       for (let slot = from; slot < to; slot++) {
         const state = (words[2 * (base + slot) + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
         if (state !== G && state !== L) continue
+        const sinceMs = (at - since[slot]!) >>> 0
+        const leftMs = (state === G ? GRACE_MS : idleMs) - sinceMs
+        if (leftMs > 0) {
+          if (leftMs < leastMs) leastMs = leftMs
+          continue
+        }
         const before = memory.read(base + slot)
-        const after = withTime(before, (at - since[slot]!) >>> 0, idleMs, false, tracking)
+        const after = withTime(before, sinceMs, idleMs, false, tracking)
         if (after === before) continue
         // A flow that found no place is remembered nowhere: the slot goes on learning.
         if (state === L && pressed(base + slot)) {
           since[slot] = at
+          if (idleMs < leastMs) leastMs = idleMs
           continue
         }
         store(slot, before, after, at)
         written++
       }
+      if (written > 0) earliestBefore = null
+      earliestMs = earliestBefore === null ? null : Math.min(earliestBefore, now() + leastMs)
+      if (to === size && earliestMs !== null) due = { atMs: earliestMs, idleMs }
       return written
     },
     swept: ({ from, to }, beganMs, exceptions, pressed, tracking) => {

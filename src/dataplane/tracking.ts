@@ -81,7 +81,9 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
     tick: async () => {
       if (isTicking || held.isMoving) return
       isTicking = true
-      const waiting = [...services.values()].filter(({ slots, wanted }) => wanted && slots.awaitsTime())
+      const waiting = [...services.values()].filter(
+        ({ slots, wanted }) => wanted && slots.isDue(idleMs(wanted.service)),
+      )
       await inSlices(waiting, isHeld, ({ slots, wanted }, slice) =>
         slots.tick(slice, idleMs(wanted!.service), wanted!.service.tracking, pressure()),
       )
