@@ -18,8 +18,9 @@ const PACKETS = Number(process.env.LINIMO_PACKETS ?? 50_000)
 /** The least that a service has at any time. */
 const IDLE_MS = 60_000
 const START_MS = 2 ** 32 - 300_000
-/** New flows a second, of each service. */
+/** New flows a second, of each service; of the quiet one: often nobody has an entry while a few rest. */
 const RATE = 1
+const QUIET_RATE = 0.12
 
 const service = (name: string, more: Partial<FileService> = {}): FileService => ({
   name,
@@ -40,6 +41,7 @@ const services = (tracking: FileService['tracking'] = 'on-change'): FileService[
     service('any', { vip: '192.0.2.12', port: 0 }),
     service('flip', { vip: '192.0.2.13' }),
     service('guest', { vip: '192.0.2.14' }),
+    service('quiet', { vip: '192.0.2.15' }),
   ].map(one => ({ ...one, tracking }))
 
 /** @param omitted kinds of changes that are not made */
@@ -59,7 +61,8 @@ const play = async (site: BalancedSite, packets: number, omitted: readonly Balan
   const entries = (): number => site.dataplane.memory('flow_cache').byteLength / 8
   const step = async (): Promise<void> => {
     const ms = random.between(20, 400)
-    for (const index of site.services.keys()) if (random.chance((RATE * ms) / 1000)) population.open(index)
+    for (const [index, { file }] of site.services.entries())
+      if (random.chance(((file.name === 'quiet' ? QUIET_RATE : RATE) * ms) / 1000)) population.open(index)
     await population.play(site.now() + ms)
     await site.sweepSome(Math.ceil(entries() * sweepShare))
   }
