@@ -74,6 +74,12 @@ const tokenAt = (data: Buffer, at: number): Token | null | string => {
   return 'msgpack extension types (and msgpackr records) are not accepted'
 }
 
+/** Of tokens whose first byte says all of it, by that byte: most of any message, and looked up instead of decoded. 0: others. */
+const BYTES_OF_TYPE = Uint8Array.from({ length: 256 }, (_, type) => {
+  const token = tokenAt(Buffer.of(type), 0)
+  return token !== null && typeof token === 'object' && token.elements === 0 ? token.bytes : 0
+})
+
 /** The position in one message, kept from chunk to chunk. */
 export interface Scan {
   /** Offset of the next token from the message's first byte; may lie beyond what has arrived. */
@@ -91,19 +97,36 @@ export const startScan = (): Scan => ({ at: 0, open: [1] })
  * @returns its length when all of it is in `data`, null when there is more to come, a sentence when it is not accepted
  */
 export const scanMessage = (data: Buffer, scan: Scan, maxBytes: number): number | null | string => {
-  while (scan.open.length > 0) {
-    if (scan.at >= data.length) return null
-    const token = tokenAt(data, scan.at)
-    if (token === null || typeof token === 'string') return token
-    scan.at += token.bytes
-    scan.open[scan.open.length - 1]! -= 1
-    if (token.elements > 0) {
-      if (scan.open.length === MAX_DEPTH) return `a message nested deeper than ${MAX_DEPTH}`
-      scan.open.push(token.elements)
+  const { open } = scan
+  let { at } = scan
+  let left = open.pop() ?? 0
+  for (;;) {
+    while (left === 0) {
+      if (open.length === 0) {
+        scan.at = at
+        return at <= data.length ? at : null
+      }
+      left = open.pop()!
+    }
+    const bytes = at < data.length ? BYTES_OF_TYPE[data[at]!]! : 0
+    left--
+    if (bytes > 0) at += bytes
+    else {
+      const token = at < data.length ? tokenAt(data, at) : null
+      if (token === null) {
+        open.push(left + 1)
+        scan.at = at
+        return null
+      }
+      if (typeof token === 'string') return token
+      at += token.bytes
+      if (token.elements > 0) {
+        open.push(left)
+        if (open.length === MAX_DEPTH) return `a message nested deeper than ${MAX_DEPTH}`
+        left = token.elements
+      }
     }
     // every element still to come takes a byte or more
-    if (scan.at + scan.open.at(-1)! > maxBytes) return `a message of more than ${maxBytes} bytes`
-    while (scan.open.at(-1) === 0) scan.open.pop()
+    if (at + left > maxBytes) return `a message of more than ${maxBytes} bytes`
   }
-  return scan.at <= data.length ? scan.at : null
 }
