@@ -22,7 +22,7 @@ const mayImport: Readonly<Record<string, readonly RegExp[]>> = {
   'src/errors.ts': [],
   'src/address.ts': [],
   'src/ring.ts': [/^src\/(errors|ring\/.*)\.ts$/],
-  'src/reconcile.ts': [/^src\/(model|identities|control\/protocol)\.ts$/],
+  'src/reconcile.ts': [/^src\/(model|identities|differing|control\/protocol)\.ts$/],
   'src/admin.ts': [/^src\/model\.ts$/],
   'src/standing.ts': [/^src\/(admin|model|next-hop|health\/judge)\.ts$/],
   'src/impact.ts': [/^src\/(model|control\/protocol)\.ts$/],

@@ -31,7 +31,7 @@ export interface HeldService {
   ids: readonly number[]
   /** The same; backends that are none of these are gone. */
   listed: ReadonlySet<number>
-  /** Slots that the last put wrote, and all of them. */
+  /** Slots that the last put that changed the ring wrote, and all of them. */
   written: number
   writtenInAll: number
 }

@@ -109,16 +109,19 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       at.wanted.service.tracking === service.tracking &&
       gone.length === 0 &&
       !isResized
-    at.written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
-    at.writtenInAll += at.written
-    if (at.written > 0) options.onSlotsWritten?.(at.written)
+    const written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
+    if (written > 0) {
+      at.written = written
+      at.writtenInAll += written
+      options.onSlotsWritten?.(written)
+    }
     Object.assign(at, { wanted, ids, listed })
     at.entry = serviceEntryOf(service, at, held.seed)
     services.set(name, at)
     if (!held.table.put(at.entry)) await reshape({})
     for (const id of gone) backends.retire(id)
     if (isResized) regions.free(former.base, former.size)
-    return at.written
+    return written
   }
 
   const removeOne = (identity: string): void => {

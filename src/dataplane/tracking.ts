@@ -9,7 +9,7 @@ import type { SweepRequest, SweepResult } from './sweep.js'
 
 export interface TrackingState extends StateCounts {
   readonly tracked: number
-  /** Slots that the last put wrote. */
+  /** Slots that the last change of the ring wrote. */
   readonly written: number
 }
 

@@ -77,6 +77,12 @@ t.test('a change shows in the slots: how many were written, and how many are tra
   t.equal(after.get('linimo_service_tracked_ratio{service="echo"}'), echo.trackedShare)
   t.match((await daemon.linimo('service', 'show', 'echo')).stdout, `last change wrote ${row.slots}`)
 
+  // A change that leaves the ring as it is writes nothing, and is not counted.
+  await daemon.json('backend', 'set', 'echo/b1', '--weight', '1')
+  const unchanged = await scrape(lab)
+  for (const series of ['linimo_change_slots_count', 'linimo_service_last_change_slots{service="echo"}'])
+    t.equal(unchanged.get(series), after.get(series), series)
+
   // The connections that go on sending are entered, and a sweep counts them.
   const end = Date.now() + 40_000
   let seen = after
