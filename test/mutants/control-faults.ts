@@ -6,6 +6,9 @@ export interface ControlFault extends Fault {
   readonly test: string
 }
 
+/** Each ends at the first flow that breaks. */
+export const MODEL = 'balancer-model.ts'
+
 const SLOT = { file: 'dataplane/slot.ts', test: 'slot.ts' } as const
 const INVARIANT = { file: 'dataplane/slot.ts', test: 'slot-invariant.ts' } as const
 const SWEEP = { file: 'dataplane/sweep.ts', test: 'sweep.ts' } as const
@@ -82,5 +85,47 @@ export const controlFaults: readonly ControlFault[] = [
     description: 'an entry is removed whatever was written meanwhile',
     search: 'return Atomics.compareExchange(whole, place, read, 0n) === read',
     replace: 'Atomics.store(whole, place, 0n)\n  return read > 0n',
+  },
+  {
+    test: MODEL,
+    file: 'balancer.ts',
+    description: 'a backend that is out of the file after a restart is cut',
+    search: 'if (after === wanted) return\n    follow(after)',
+    replace: 'return',
+  },
+  {
+    test: MODEL,
+    file: 'standing.ts',
+    description: 'whoever drains is dead',
+    search: 'return out(drained, admin.isOut,',
+    replace: 'return out(drained, true,',
+  },
+  {
+    test: MODEL,
+    file: 'effect.ts',
+    description: 'slots found at the start are emptied until all is known',
+    search: 'found.has(identity) && settling.has(identity)',
+    replace: 'false',
+  },
+  {
+    test: MODEL,
+    file: 'dataplane/tracking.ts',
+    description: 'a drain ends while flows without an entry rest',
+    search: 'isExact: !at.slots.isHome(id),',
+    replace: 'isExact: true,',
+  },
+  {
+    test: MODEL,
+    file: 'dataplane/growth.ts',
+    description: 'the slots are lost as the tables grow',
+    search: 'if (after.byteLength !== before.byteLength)',
+    replace: 'if (after.byteLength < 0)',
+  },
+  {
+    test: MODEL,
+    file: 'dataplane/slots.ts',
+    description: 'a slot is forgotten in spite of its exceptions',
+    search: 'exceptions.has(base + slot)',
+    replace: 'false',
   },
 ]

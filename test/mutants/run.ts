@@ -15,7 +15,7 @@ import { openDataPlane } from '../fixtures/data-plane.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { mixedTables } from '../fixtures/tables.js'
 import { compile } from './compile.js'
-import { controlFaults } from './control-faults.js'
+import { controlFaults, MODEL } from './control-faults.js'
 import { type Fault, faults } from './faults.js'
 import { flowFaults } from './flow-faults.js'
 
@@ -72,14 +72,20 @@ const testWith = (
 ): Promise<{ readonly status: number | null; text: string }> =>
   inCopy(directory => {
     mkdirSync(join(directory, 'test'))
-    for (const name of ['src', 'test/affinity', 'test/fixtures', 'package.json', 'tsconfig.json'])
+    const tests = ['affinity', 'control', 'fixtures', 'model'].map(name => join('test', name))
+    for (const name of ['src', ...tests, 'package.json', 'tsconfig.json'])
       cpSync(join(ROOT, name), join(directory, name), { recursive: true })
-    symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
+    for (const name of ['node_modules', 'build']) symlinkSync(join(ROOT, name), join(directory, name))
     if (fault !== null) putIn(join(directory, 'src'), fault)
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
       ['--import', 'tsx', join(directory, 'test/affinity', test)],
-      { cwd: directory, encoding: 'utf8', timeout: 60_000 },
+      {
+        cwd: directory,
+        encoding: 'utf8',
+        timeout: 200_000,
+        env: { ...process.env, LINIMO_SEED: String(seed), TAP_TIMEOUT: '200' },
+      },
     )
     return { status, text: stdout + stderr }
   })
@@ -107,7 +113,8 @@ for (const fault of flowFaults)
     t.equal((await recallWith(t, fault)).length, 1)
   })
 
-for (const test of new Set(controlFaults.map(({ test }) => test)))
+// The model without a fault is a test by itself.
+for (const test of new Set(controlFaults.map(({ test }) => test).filter(test => test !== MODEL)))
   t.test(`${test} finds nothing where there is no fault`, async t => {
     const { status, text } = await testWith(test, null)
     t.equal(status, 0, text)
@@ -117,5 +124,6 @@ for (const fault of controlFaults)
   t.test(`seen: ${fault.description}`, async t => {
     const { status, text } = await testWith(fault.test, fault)
     t.not(status, 0)
-    t.match(text, /^ *not ok/m, 'a test has failed, and not its set-up')
+    const failed = fault.test === MODEL ? /^ *not ok \d+ - LINIMO_SEED=/m : /^ *not ok/m
+    t.match(text, failed, 'a test has failed, and not its set-up')
   })
