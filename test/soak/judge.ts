@@ -56,6 +56,8 @@ export interface JudgeOptions {
   readonly client: string
   readonly ringSize: number
   readonly onBroken: (over: Over) => void
+  /** Milliseconds since the epoch; default: the machine's. */
+  readonly now?: () => number
 }
 
 const ALL: readonly HashPart[] = ['source', 'source-port', 'destination', 'destination-port']
@@ -63,7 +65,7 @@ const sumOf = (counts: Readonly<Partial<Record<Why, number>>>, isIt: (why: Why) 
   Object.entries(counts).reduce((sum, [why, count]) => (isIt(why as Why) ? sum + count : sum), 0)
 
 export const createJudge = (options: JudgeOptions): Judge => {
-  const { seed, vip, port, ringSize } = options
+  const { seed, vip, port, ringSize, now = Date.now } = options
   const source = address(options.client)
   const keys = hashKeys(seed) as unknown as readonly [bigint, bigint, bigint, bigint]
   const service = { hash: ALL, hashSeed: hashSeed(seed, { vip, port, protocol: 'tcp' } as Service) }
@@ -105,12 +107,12 @@ export const createJudge = (options: JudgeOptions): Judge => {
     },
     fails: (backend, why) => {
       if (openWindow(backend)) return
-      const window = { why, from: Date.now(), to: Number.POSITIVE_INFINITY }
+      const window = { why, from: now(), to: Number.POSITIVE_INFINITY }
       windows.set(backend, [...(windows.get(backend) ?? []), window])
     },
     recovers: backend => {
       const window = openWindow(backend)
-      if (window) window.to = Date.now()
+      if (window) window.to = now()
     },
     failure: backend => openWindow(backend)?.why ?? null,
     mayBeDown: (backend, askedAt) =>
