@@ -56,6 +56,11 @@ export const canonicalMac = (text: string): string | null =>
 export const macBytes = (mac: string): Uint8Array =>
   Uint8Array.from(mac.split(':'), octet => Number.parseInt(octet, 16))
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 /** The canonical text of 6 bytes. */
-export const macText = (bytes: Uint8Array): string =>
-  Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join(':')
+export const macText = (bytes: Uint8Array): string => {
+  let text = HEX[bytes[0]!]!
+  for (let i = 1; i < bytes.length; i++) text += `:${HEX[bytes[i]!]}`
+  return text
+}

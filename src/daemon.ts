@@ -15,6 +15,7 @@ import type { Exposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
+import { rehearse } from './rehearsal.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 import { openHealthFile } from './state.js'
@@ -189,6 +190,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     await balancer.attach()
     isAttached = true
     await opened.settle()
+    rehearse(now)
 
     const running = balancer
     const ticking = setInterval(() => {

@@ -2,7 +2,7 @@
 import type { AdminProgress } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
 import { allBackends, createWatching } from './checks.js'
-import type { Tables } from './dataplane/tables.js'
+import type { Tables, WantedBackend, WantedService } from './dataplane/tables.js'
 import type { Clock } from './health/clock.js'
 import type { Monitor } from './health/monitor.js'
 import { backendKey, identitiesOf } from './identities.js'
@@ -90,8 +90,18 @@ export const createEffect = (options: EffectOptions): Effect => {
     return { service, standings, takes, owners, slots, leaving, digest: null }
   }
 
+  /** By service: what was put the last time. */
+  const made = new Map<string, readonly WantedBackend[]>()
+  const wantedOf = (one: Running): WantedService => {
+    const identity = serviceIdentity(one.service)
+    const service = wantedService(one, nextHops, made.get(identity))
+    made.set(identity, service.backends)
+    return service
+  }
+
   const forget = (identity: string): void => {
     running.delete(identity)
+    made.delete(identity)
     settling.forget(identity)
     found.delete(identity)
     rings.forget(identity)
@@ -103,11 +113,10 @@ export const createEffect = (options: EffectOptions): Effect => {
     const ready = all.filter(({ service }) => !isKept(serviceIdentity(service)))
     const refused = new Map<Running, unknown>()
     try {
-      await tables.put(ready.map(one => wantedService(one, nextHops)))
+      await tables.put(ready.map(wantedOf))
     } catch (reason) {
       if (ready.length === 1) return refused.set(ready[0]!, reason)
-      for (const one of ready)
-        await tables.put([wantedService(one, nextHops)]).catch(error => void refused.set(one, error))
+      for (const one of ready) await tables.put([wantedOf(one)]).catch(error => void refused.set(one, error))
     }
     return refused
   }

@@ -6,52 +6,44 @@ import type { NextHops } from './next-hops.js'
 import type { Running } from './running.js'
 import type { Standing } from './standing.js'
 
-/** Made once for each backend, as long as nothing of it changes: what is the same object need not be compared. */
-const known = new WeakMap<Backend, WantedBackend>()
-
-const isSame = (a: WantedBackend, b: WantedBackend): boolean =>
-  a.identity === b.identity &&
-  a.isDead === b.isDead &&
-  a.isDraining === b.isDraining &&
-  a.nextHop === b.nextHop
-
+/**
+ * @param before what was made of the service the last time: a backend of which nothing has changed is the same object
+ *               again, and need not be compared
+ */
 export const wantedService = (
   { service, owners, standings, slots, leaving }: Running,
   nextHops: Pick<NextHops, 'get'>,
+  before: readonly WantedBackend[] = [],
 ): WantedService => {
   const wantedBackend = (
     backend: Backend,
     identity: string,
     standing: Standing,
     ownsSlots: boolean,
+    was: WantedBackend | undefined,
   ): WantedBackend => {
     const resolution = nextHops.get(backend)
-    const now = {
-      identity,
-      address: backend.address,
-      port: backend.port ?? service.port,
-      // One that is out but has to serve as the last resort is not.
-      isDead: standing.isDead && !(standing.isLastResort && ownsSlots),
-      isDraining: standing.isDraining,
-      nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
-    }
-    const before = known.get(backend)
-    if (before && isSame(before, now)) return before
-    known.set(backend, now)
-    return now
+    const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
+    // One that is out but has to serve as the last resort is not.
+    const isDead = standing.isDead && !(standing.isLastResort && ownsSlots)
+    const { isDraining } = standing
+    const isSame =
+      was?.identity === identity &&
+      was.isDead === isDead &&
+      was.isDraining === isDraining &&
+      was.nextHop === nextHop
+    if (isSame) return was
+    const port = backend.port ?? service.port
+    return { identity, address: backend.address, port, isDead, isDraining, nextHop }
   }
 
   const { backends: identities } = identitiesOf(service)
-  return {
-    service,
-    owners,
-    backends: [
-      ...service.backends.map((backend, i) =>
-        wantedBackend(backend, identities[i]!, standings[i]!, slots[i]! > 0),
-      ),
-      ...leaving.map(({ backend, standing }) =>
-        wantedBackend(backend, backendIdentity(service, backend), standing, false),
-      ),
-    ],
-  }
+  const configured = service.backends.map((backend, i) =>
+    wantedBackend(backend, identities[i]!, standings[i]!, slots[i]! > 0, before[i]),
+  )
+  const left = leaving.map(({ backend, standing }, i) => {
+    const identity = backendIdentity(service, backend)
+    return wantedBackend(backend, identity, standing, false, before[configured.length + i])
+  })
+  return { service, owners, backends: [...configured, ...left] }
 }

@@ -115,6 +115,26 @@ export interface RingSlots {
   isHome(id: number): boolean
 }
 
+const all = (size: number): Int32Array => new Int32Array(size).map((_, slot) => slot)
+
+/**
+ * The slots of which the current owner is not the wanted one. The same few steps for each slot, whatever it holds: few or
+ * many differ, at start all of them, and what was compiled for the one case serves the other.
+ */
+const slotsOfOthers = (words: Uint32Array, base: number, owners: Int32Array, ids: Int32Array): Int32Array => {
+  // Place 0 is nobody's.
+  const wanted = new Int32Array(ids.length + 1)
+  wanted.set(ids, 1)
+  const found = new Int32Array(owners.length)
+  let count = 0
+  for (let slot = 0; slot < owners.length; slot++) {
+    const others = (words[2 * (base + slot) + LOW]! & ID_MASK) ^ wanted[owners[slot]! + 1]!
+    found[count] = slot
+    count += (others | -others) >>> 31
+  }
+  return found.subarray(0, count)
+}
+
 /** @param now milliseconds, monotonic */
 export const createRingSlots = (
   memoryAtFirst: SlotMemory,
@@ -188,16 +208,13 @@ export const createRingSlots = (
 
   /** What setOwners() comes to where nothing is tracked, nor was. */
   const setUntracked = (owners: Int32Array, ids: readonly number[]): number => {
-    const words = memory.words
     const values = ids.map(BigInt)
-    let written = 0
-    for (let slot = 0; slot < size; slot++) {
+    const differing = slotsOfOthers(memory.words, base, owners, Int32Array.from(ids))
+    for (const slot of differing) {
       const index = owners[slot]!
-      if (words[2 * (base + slot) + LOW] === (index < 0 ? 0 : ids[index]!)) continue
       memory.writeUntracked(base + slot, index < 0 ? 0n : values[index]!)
-      written++
     }
-    return written
+    return differing.length
   }
 
   adopt()
@@ -212,24 +229,18 @@ export const createRingSlots = (
       if (rules.tracking === 'never' && !isTracked()) return setUntracked(owners, ids)
       forgetDue()
       const at = clock()
-      const { words } = memory
       const isAlways = rules.tracking === 'always'
       // Each home is one of the backends listed the last time: is none of them gone, none of the homes is.
-      const isSomeGone = listed.length === 0 || listed.some(rules.isGone)
+      const mayBeGone = tracked.grace + tracked.learning > 0
+      const isSomeGone = mayBeGone && (listed.length === 0 || listed.some(rules.isGone))
       listed = ids
       const wanted = Int32Array.from(ids)
+      const differing = isAlways || isSomeGone ? all(size) : slotsOfOthers(memory.words, base, owners, wanted)
       let written = 0
-      for (let slot = 0; slot < size; slot++) {
+      for (const slot of differing) {
         const index = owners[slot]!
-        const owner = index < 0 ? 0 : wanted[index]!
-        const low = words[2 * (base + slot) + LOW]!
-        if ((low & ID_MASK) === owner && !isAlways) {
-          if (!isSomeGone) continue
-          const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
-          if (state === U || state === K) continue
-        }
         const before = memory.read(base + slot)
-        const after = withOwner(before, owner, rules)
+        const after = withOwner(before, index < 0 ? 0 : wanted[index]!, rules)
         if (after === before) continue
         store(slot, before, after, at)
         written++
