@@ -13,12 +13,12 @@ import {
   type Traffic,
   trafficFrom,
 } from './counters.js'
-import { closeFound, convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
-import type { Found } from './generation.js'
+import { convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
+import { closeFound, type Found } from './generation.js'
 import { flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
 import { readCounts, readOutPorts } from './map-reading.js'
-import { type Former, formerOf, jiffiesOf, moveOver } from './move-over.js'
+import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
 
 export { cacheBits, type Shape, shapeFor } from './load.js'
@@ -76,7 +76,7 @@ export class Dataplane {
   /** Attachments that an earlier process has left, and nobody has asked for yet. */
   #inherited = new Map<number, FoundLink>()
   /** What their program uses, while that is not this one: it is laid out otherwise, and was converted. */
-  #former: Former | null = null
+  #former: Found | null = null
   #isAdopted = false
   /** Nothing was there before. */
   #isFirst = true
@@ -102,8 +102,8 @@ export class Dataplane {
   static async open({ pinDir, shape, log }: OpenOptions): Promise<Dataplane> {
     if (pinDir === null) return Dataplane.load(shape, log)
     const pins = openPins(pinDir, log)
-    const found = pins.find()
     const links = await pins.findLinks()
+    const found = pins.find(new Set(links.map(({ link }) => link.info.programId)))
     const dataplane =
       (found && (await Dataplane.#goOn(found, links, shape, pins, log))) ?? (await Dataplane.load(shape, log))
     dataplane.#pins = pins
@@ -129,7 +129,6 @@ export class Dataplane {
       return dataplane
     } catch (cause) {
       closeFound(found)
-      found.program?.close()
       if (cause instanceof BalancerError) throw cause
       const reason = cause instanceof Error ? cause.message : String(cause)
       log.error({ event: 'pins.unusable', path: pins.directory, reason }, 'what is pinned is replaced')
@@ -162,15 +161,13 @@ export class Dataplane {
       { event: 'pins.adopted', path: pins.directory, tag: this.tag, isSame, fresh },
       'goes on with what is pinned',
     )
-    if (!isSame) found.program?.close()
-    closeFound(found)
+    closeFound({ ...found, program: isSame ? null : found.program })
   }
 
   /** The tables are copied: this build's program takes over when they are up to date. */
   async #convert(found: Found, others: readonly MapName[], pins: Pins): Promise<void> {
     await convertTables(found, this.#loaded)
     this.#former = found
-    found.program?.close()
     this.#log.warn(
       {
         event: 'pins.converted',

@@ -68,7 +68,3 @@ export const convertTables = async ({ maps }: Found, loaded: Loaded): Promise<vo
   const { map, layout } = maps.get('slots')!
   convertSlots(await map.mmap(), layout, loaded.memory.get('slots')!)
 }
-
-export const closeFound = ({ maps }: Pick<Found, 'maps'>): void => {
-  for (const { map } of maps.values()) map.close()
-}

@@ -218,3 +218,9 @@ export const readGeneration = (directory: string, number: number): Found => {
     throw cause
   }
 }
+
+/** All but what was taken over from it. */
+export const closeFound = ({ maps, program }: Pick<Found, 'maps' | 'program'>): void => {
+  for (const { map } of maps.values()) map.close()
+  program?.close()
+}

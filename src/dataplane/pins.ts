@@ -12,7 +12,14 @@ import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
 import { loadNative, type XdpLink, type XdpMode } from '../native.js'
 import { bpffsError, checkBpffs, makeDirectory, namesIn } from './bpffs.js'
-import { type Found, readGeneration, removeGeneration, Unusable, writeGeneration } from './generation.js'
+import {
+  closeFound,
+  type Found,
+  readGeneration,
+  removeGeneration,
+  Unusable,
+  writeGeneration,
+} from './generation.js'
 import type { Loaded } from './load.js'
 
 /** An attachment that was found. */
@@ -24,8 +31,13 @@ export interface FoundLink {
 
 export interface Pins {
   readonly directory: string
-  /** The newest generation that this build can go on with; what speaks against others is logged. */
-  find(): Found | null
+  /**
+   * The newest generation whose program is in effect, else the newest of all: a process that died may have left one that
+   * no packet has met. What cannot be read is logged.
+   *
+   * @param running ids of the programs in effect
+   */
+  find(running: ReadonlySet<number>): Found | null
   /** The attachments that are in effect here; pins of others are removed. */
   findLinks(): Promise<readonly FoundLink[]>
   /** Pins a load. @returns its number */
@@ -78,10 +90,17 @@ export const openPins = (directory: string, log: Log): Pins => {
 
   return {
     directory,
-    find: () => {
+    find: running => {
+      let newest: Found | null = null
       for (const number of generations()) {
         try {
-          return readGeneration(pathOf(number), number)
+          const found = readGeneration(pathOf(number), number)
+          if (running.size === 0 || (found.program && running.has(found.program.info.id))) {
+            if (newest) closeFound(newest)
+            return found
+          }
+          if (newest) closeFound(found)
+          newest ??= found
         } catch (cause) {
           if (!(cause instanceof Unusable)) throw cause
           log.warn(
@@ -90,7 +109,7 @@ export const openPins = (directory: string, log: Log): Pins => {
           )
         }
       }
-      return null
+      return newest
     },
     findLinks: async () => {
       const found: FoundLink[] = []
