@@ -1,7 +1,8 @@
 /**
  * Random histories through the real control process (balancer, handlers, journal, monitor, tables) and the compiled data
  * plane, against the oracle of fixtures/flows.ts: no flow changes its backend but when its own has died or was cut.
- * LINIMO_SEED repeats a run; LINIMO_PACKETS makes it longer.
+ * LINIMO_SEED gives the same schedule, not always the same run: the journal writes to a real disk meanwhile.
+ * LINIMO_PACKETS makes it longer.
  */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
