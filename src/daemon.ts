@@ -6,7 +6,7 @@ import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
 import { createSweeper } from './dataplane/sweeper.js'
 import { createTables, type EntryInterface } from './dataplane/tables.js'
-import { systemClock } from './health/clock.js'
+import { type Clock, systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
 import type { Journal } from './journal.js'
@@ -95,6 +95,11 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
   const closing: (() => unknown)[] = []
   let isAttached = false
   let isEnding = false
+  /** What is due after the end is no longer done: else a start that failed would try for ever. */
+  const clock: Clock = {
+    ...systemClock,
+    after: (ms, call) => systemClock.after(ms, () => void (isEnding || call())),
+  }
 
   const end = async (): Promise<void> => {
     isEnding = true
@@ -138,7 +143,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
     const monitor = createMonitor(
       probe,
-      systemClock,
+      clock,
       (key, now, before) => {
         healthFile.changed()
         balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
@@ -180,7 +185,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       attachments,
       publish,
       log,
-      clock: systemClock,
+      clock,
     })
     const deadline = now() + SETTLE_LIMIT_MS
     await balancer.prepare()

@@ -15,13 +15,20 @@ const nearest = (path: string): string => (existsSync(path) ? path : nearest(dir
 
 export const isBpffs = (path: string): boolean => statfsSync(path).type === BPF_FS_MAGIC
 
+/** Where the bpf file system that holds a path is mounted. */
+const mountOf = (path: string): string => {
+  const there = nearest(path)
+  const above = dirname(there)
+  return above !== there && isBpffs(above) ? mountOf(above) : there
+}
+
 /** An error of bpffs in words. */
 export const bpffsError = (what: string, path: string, cause: unknown): BalancerError => {
   const code = codeOf(cause)
   if (code === 'EROFS')
     return new BalancerError('ERR_STATE', `${path} ${what}: the bpf file system is read-only`, {
       cause,
-      hint: `\`mount -o remount,rw ${path.startsWith(`${USUAL_MOUNT}/`) ? USUAL_MOUNT : nearest(dirname(path))}\` makes it writable; --no-pin runs without`,
+      hint: `\`mount -o remount,rw ${mountOf(path)}\` makes it writable; --no-pin runs without`,
     })
   if (code === 'EACCES' || code === 'EPERM')
     return new BalancerError('ERR_NOT_PERMITTED', `${path} ${what}: permission denied`, {
