@@ -1,0 +1,98 @@
+import t from 'tap'
+import { Dataplane, shapeFor } from '../../src/dataplane/dataplane.js'
+import { createFlowClock } from '../../src/dataplane/flow-clock.js'
+import { entryWord } from '../../src/dataplane/flow-entry.js'
+import { L, slotWord } from '../../src/dataplane/slot.js'
+import { slotMemory } from '../../src/dataplane/slots.js'
+import { createTables } from '../../src/dataplane/tables.js'
+import type { Service } from '../../src/model.js'
+import { native, skip } from '../fixtures/native.js'
+
+const SEED = '000102030405060708090a0b0c0d0e0f'
+const RING = 251
+const service: Service = {
+  name: 'web',
+  vip: '192.0.2.1',
+  port: 80,
+  protocol: 'tcp',
+  forward: 'dr',
+  scheduler: 'maglev',
+  ringSize: RING,
+  hash: ['source', 'source-port', 'destination', 'destination-port'],
+  noBackend: 'reject',
+  tracking: 'on-change',
+  idleTimeMs: 900_000,
+  udpIdleTimeMs: 60_000,
+  leaveDeadlineMs: 0,
+  lastResort: 'drained',
+  health: null,
+  backends: [],
+}
+const wanted = (owner: number) => ({
+  service,
+  owners: new Int32Array(RING).fill(owner),
+  backends: [1, 2].map(last => ({
+    identity: `10.0.0.${last}:80`,
+    address: `10.0.0.${last}`,
+    port: 80,
+    nextHop: null,
+    isDead: false,
+    isDraining: false,
+  })),
+})
+const limits = (flows: number) => ({ services: 4, backends: 8, slots: 4096, flows })
+
+/** Every slot has passed from the first backend to the second; `count` flows of each bucket stay with the second. */
+const openSite = async (count: number) => {
+  const dataplane = await Dataplane.load(shapeFor(limits(4096), SEED, { tracking: true }))
+  const tables = createTables(dataplane, { now: () => 0 })
+  await tables.put([wanted(0)])
+  await tables.put([wanted(1)])
+  const cache = new BigUint64Array(dataplane.memory('flow_cache'))
+  const seen = createFlowClock(dataplane.jiffies(), 0, native.tickNs, () => 0)()
+  for (let bucket = 0; bucket < cache.length / 8; bucket++)
+    for (let i = 0; i < count; i++)
+      cache[bucket * 8 + i] = entryWord({ id: 2, seen, kind: 2, print: (bucket * 8 + i) * 7919 })
+  const entries = (): number =>
+    new BigUint64Array(dataplane.memory('flow_cache')).filter(word => word !== 0n).length
+  return { dataplane, tables, entries }
+}
+
+const slotWords = (dataplane: Dataplane): number[] => {
+  const slots = slotMemory(dataplane.memory('slots'))
+  return Array.from({ length: RING }, (_, slot) => slots.read(slot))
+}
+
+t.test('a flow cache grows with all that it holds, and shrinks while that fits', { skip }, async t => {
+  const { dataplane, tables, entries } = await openSite(2)
+  const [before, count] = [slotWords(dataplane), entries()]
+  t.ok(
+    before.every(word => word !== 0 && word !== slotWord(L, 1, 1)),
+    'slots are tracked',
+  )
+  for (const flows of [65536, 4096, 2048]) {
+    await tables.fit(limits(flows))
+    t.equal(new BigUint64Array(dataplane.memory('flow_cache')).length, flows)
+    t.equal(entries(), count, `${flows} flows`)
+  }
+  t.same(slotWords(dataplane), before, 'slots are as they were')
+  await dataplane.close()
+})
+
+t.test('a size in which live exceptions have no room is refused, and nothing changes', { skip }, async t => {
+  const { dataplane, tables, entries } = await openSite(8)
+  const [before, count, tag] = [slotWords(dataplane), entries(), dataplane.tag]
+  await tables.fit(limits(1024))
+  t.same([dataplane.shape.flows, entries(), dataplane.tag], [4096, count, tag])
+  t.same(slotWords(dataplane), before)
+  await t.rejects(
+    dataplane.reshape({ ...dataplane.shape, flows: 1024 }, () => {}),
+    {
+      code: 'ERR_LIMIT',
+      message: /\d+ flows that must be remembered/,
+    },
+  )
+  await tables.fit(limits(8192))
+  t.equal(dataplane.shape.flows, 4096, 'and not tried again at once')
+  await dataplane.close()
+})
