@@ -163,6 +163,11 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const tables = createTables(opened, {
       now,
       onSlotsWritten: measures.slotsWritten,
+      onBroken: (service, reason) =>
+        log.warn(
+          { event: 'service.broken', service, reason },
+          'edited meanwhile: its flows may change their backends',
+        ),
       flowClock: createFlowClock(opened.jiffies(), now(), native.tickNs, now),
       sweep: (swept, request) =>
         sweeper.sweep({

@@ -25,3 +25,11 @@ export const writeInterfaces = (memory: ArrayBuffer, interfaces: readonly EntryI
     })
   }
 }
+
+/** What an earlier process has left there. */
+export const readInterfaces = (memory: ArrayBuffer): EntryInterface[] =>
+  Array.from({ length: memory.byteLength / interfaceLayout.size }, (_, bucket) =>
+    interfaceLayout.decode(new Uint8Array(memory, bucket * interfaceLayout.size, interfaceLayout.size)),
+  )
+    .filter(({ ifindex }) => ifindex !== 0)
+    .map(({ ifindex, mac }) => ({ ifindex, mac: Uint8Array.from(mac) }))

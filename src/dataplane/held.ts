@@ -4,7 +4,7 @@ import { type Service, serviceIdentity } from '../model.js'
 import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
 import type { Dataplane } from './dataplane.js'
-import type { EntryInterface } from './entry-interfaces.js'
+import { type EntryInterface, readInterfaces } from './entry-interfaces.js'
 import { protocolOf } from './service-rules.js'
 import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, type SlotMemory, slotMemory } from './slots.js'
@@ -99,7 +99,7 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     ),
     slots,
     table,
-    interfaces: [],
+    interfaces: readInterfaces(dataplane.memory('interfaces')),
     seed: shape.seed,
     isMoving: false,
     now,

@@ -23,6 +23,16 @@ const synOpens = ({ protocol, port, hash }: Service): boolean =>
   hash.includes('source-port') &&
   (port !== 0 || hash.includes('destination-port'))
 
+/** Why a service that was found by one entry has its flows elsewhere by another; null: it has not. */
+export const breakingEntry = (found: ServiceEntry, now: ServiceEntry): string | null => {
+  const reasons = [
+    ...(found.ringSize === now.ringSize ? [] : [`ring-size ${found.ringSize} -> ${now.ringSize}`]),
+    ...(found.hashMask === now.hashMask ? [] : ['another hash']),
+    ...(found.hashSeed === now.hashSeed ? [] : ['another seed']),
+  ]
+  return reasons.length === 0 ? null : reasons.join(', ')
+}
+
 /** Where a service lies. */
 export interface ServicePlace {
   readonly id: number

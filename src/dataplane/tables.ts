@@ -12,7 +12,7 @@ import { createGrowth } from './growth.js'
 import { type HeldService, openHeld, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { formerRow } from './load.js'
-import { idleMs, serviceEntryOf } from './service-rules.js'
+import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
 import { createTracking, type Tracking, type TrackingOptions } from './tracking.js'
 
@@ -62,6 +62,8 @@ export interface TablesOptions extends TrackingOptions {
   readonly now: () => number
   /** A change has written ring slots of a service: how many. */
   readonly onSlotsWritten?: (count: number) => void
+  /** What an earlier process left is changed so that every flow of a service may meet another backend: its name, and why. */
+  readonly onBroken?: (service: string, reason: string) => void
 }
 
 const REFUSING = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
@@ -115,8 +117,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       at.writtenInAll += written
       options.onSlotsWritten?.(written)
     }
+    const found = at.wanted ? null : at.entry
     Object.assign(at, { wanted, ids, listed })
     at.entry = serviceEntryOf(service, at, held.seed)
+    const broken = found && breakingEntry(found, at.entry)
+    if (broken) options.onBroken?.(service.name, broken)
     services.set(name, at)
     if (!held.table.put(at.entry)) await reshape({})
     for (const id of gone) backends.retire(id)

@@ -163,6 +163,17 @@ t.test('what changed while the daemon was down is applied by the next start', { 
     0,
     'and the other goes on',
   )
+  t.same(logged(fourth, 'service.broken'), [])
+  await fourth.stop('SIGKILL')
+
+  const resized = { ...(services.web4 as object), 'ring-size': 1021 }
+  const fifth = await ready(site, pinnedConfig(lab, { services: { web4: resized } }))
+  t.match(
+    logged(fifth, 'service.broken'),
+    [{ service: 'web4', reason: /^ring-size \d+ -> 1021$/ }],
+    'what moves every flow is done, and named',
+  )
+  t.same(await serving(site), ['b1', 'b2', 'b3', 'b4'])
 })
 
 t.test('who was down before kill -9 is down for the next start from its beginning', { skip }, async t => {
