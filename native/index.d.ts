@@ -81,8 +81,16 @@ export declare class BpfMap {
   delete(key: Bytes): void
   /** The key after `key`, or the first; null at the end. */
   nextKey(key?: Bytes): Uint8Array | null
-  /** All entries, by batches (BPF_MAP_LOOKUP_BATCH): keys and values one after the other. Off the event loop. */
-  lookupBatch(): Promise<{ readonly count: number; readonly keys: Uint8Array; readonly values: Uint8Array }>
+  /**
+   * All entries, by batches (BPF_MAP_LOOKUP_BATCH): keys and values one after the other. Off the event loop.
+   *
+   * @param first of an array: the first index, less than maxEntries
+   * @param most  of an array: no more entries than so many
+   */
+  lookupBatch(
+    first?: number,
+    most?: number,
+  ): Promise<{ readonly count: number; readonly keys: Uint8Array; readonly values: Uint8Array }>
   /**
    * `count` keys and values one after the other. Off the event loop; the arrays must not change meanwhile.
    * flags: 0, or 4 BPF_F_LOCK; the kernel takes no others here.

@@ -132,6 +132,12 @@ static Napi::Value Adopted(Napi::Env env, std::vector<uint8_t>&& bytes) {
 Napi::Value BpfMap::LookupBatch(const Napi::CallbackInfo& info) {
   return Offload(info.Env(), [&]() -> Work {
     BatchShape shape = {info_.key_size, lookup_size_, info_.max_entries};
+    if (!info[0].IsUndefined() || !info[1].IsUndefined()) {
+      if (info_.type != BPF_MAP_TYPE_ARRAY && info_.type != BPF_MAP_TYPE_PERCPU_ARRAY)
+        throw Napi::TypeError::New(info.Env(), "only the entries of an array have an order");
+      shape.first = info[0].IsUndefined() ? 0 : Uint32Argument(info[0], "first", 0, info_.max_entries - 1);
+      shape.most = OptionalUint32(info[1], "most", UINT32_MAX, 1);
+    }
     return [descriptor = Open(info.Env(), "bpf_map_lookup_batch"), shape]() -> Answer {
       auto entries = std::make_shared<Entries>(LookupAll(descriptor->fd(), shape));
       return [entries](Napi::Env env) {

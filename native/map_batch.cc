@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "error.h"
 
@@ -13,11 +14,16 @@ Entries LookupAll(int fd, const BatchShape& shape) {
   Entries entries;
   // Where the kernel goes on: a key for arrays, a 4-byte bucket number for hash maps.
   std::vector<uint8_t> from(std::max<size_t>(shape.key_size, 4)), next(from.size());
-  uint32_t batch = std::min(kFirstBatch, shape.max_entries);
-  bool is_first = true;
+  uint32_t batch = std::min({kFirstBatch, shape.max_entries, shape.most});
+  bool is_first = shape.first == 0;
+  if (!is_first) {
+    uint32_t before = shape.first - 1;
+    std::memcpy(from.data(), &before, sizeof(before));
+  }
 
   // A map that is written meanwhile may hand out entries twice, but not for ever.
-  while (entries.count < 2ull * shape.max_entries) {
+  while (entries.count < std::min<uint64_t>(2ull * shape.max_entries, shape.most)) {
+    batch = std::min(batch, shape.most - entries.count);
     entries.keys.resize((entries.count + size_t{batch}) * shape.key_size);
     entries.values.resize((entries.count + size_t{batch}) * shape.value_size);
     uint32_t count = batch;

@@ -9,6 +9,9 @@ struct BatchShape {
   size_t key_size;
   size_t value_size;
   uint32_t max_entries;
+  // Of an array: the index to begin with, and no more entries than so many.
+  uint32_t first = 0;
+  uint32_t most = UINT32_MAX;
 };
 
 // Keys and values, each one after the other.

@@ -3,6 +3,8 @@ import { BalancerError } from '../errors.js'
 
 export interface IdAllocator {
   readonly capacity: number
+  /** Ids from this one on are nobody's, and never were. */
+  bound(): number
   /** @throws BalancerError `ERR_LIMIT` when all are taken, or freed too recently */
   take(): number
   free(id: number): void
@@ -26,7 +28,8 @@ export const createIds = (
   used: ReadonlySet<number> = new Set(),
 ): IdAllocator => {
   let limit = capacity
-  let fresh = Math.max(first, ...[...used].map(id => id + 1))
+  let fresh = first
+  for (const id of used) fresh = Math.max(fresh, id + 1)
   const freed: { readonly id: number; readonly at: number }[] = []
   for (let id = first; id < fresh; id++) if (!used.has(id)) freed.push({ id, at: now() })
   const isReady = (): boolean => freed.length > 0 && now() - freed[0]!.at >= graceMs
@@ -35,6 +38,7 @@ export const createIds = (
     get capacity() {
       return limit
     },
+    bound: () => fresh,
     take: () => {
       if (fresh < limit) return fresh++
       if (isReady()) return freed.shift()!.id

@@ -51,6 +51,8 @@ export interface BackendStore {
   dyingOf(service: number): readonly number[]
   /** The service is gone: so is what its former backends have counted, but for the totals. */
   forgetService(service: number): void
+  /** Ids from this one on are nobody's, and never were. */
+  bound(): number
   owner(id: number): { readonly service: number; readonly identity: string } | null
   hasRoom(count: number): boolean
   /** A sweep has ended: ids that no flow holds any more are free. @param beganMs when it began */
@@ -209,6 +211,7 @@ export const createBackendStore = (
       for (const one of dying.values()) if (one.service === service) one.service = null
       dataplane.moveBackendCount(formerRow(dataplane.shape, service), NOBODY)
     },
+    bound: () => ids.bound(),
     owner: id => owners.get(id) ?? null,
     hasRoom: count => ids.hasRoom(count),
     swept: (beganMs, flows) => {

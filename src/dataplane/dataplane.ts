@@ -16,7 +16,7 @@ import {
 import { convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
 import { closeFound, type Found } from './generation.js'
 import { flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
-import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
+import { formerRow, type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
 import { readCounts, readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
@@ -77,6 +77,8 @@ export class Dataplane {
   #inherited = new Map<number, FoundLink>()
   /** What their program uses, while that is not this one: it is laid out otherwise, and was converted. */
   #former: Found | null = null
+  /** null: not known. */
+  #idsInUse: Pick<Shape, 'backends' | 'services'> | null = null
   #isAdopted = false
   /** Nothing was there before. */
   #isFirst = true
@@ -332,7 +334,8 @@ export class Dataplane {
 
   async verdictCounts(): Promise<ReadonlyMap<Verdict, Traffic>> {
     const counts = new Map<Verdict, Traffic>()
-    const ended = await readCounts(this.#map('verdicts'), trafficFrom)
+    const verdicts = this.#map('verdicts')
+    const ended = await readCounts(verdicts, { first: 0, count: verdicts.info.maxEntries }, trafficFrom)
     for (const [value, name] of verdictNames)
       if (name !== 'CONTINUE') counts.set(name, ended.get(value) ?? noTraffic)
     const forwarded = [...(await this.backendCounts()).values()]
@@ -342,8 +345,19 @@ export class Dataplane {
   }
 
   /** By row: see `formerRow` in load.ts; those that never counted are left out. */
-  backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
-    return readCounts(this.#map('backend_counts'), backendCountFrom)
+  async backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
+    const { backends, services } = this.#idsInUse ?? this.shape
+    const counts = this.#map('backend_counts')
+    const former = { first: formerRow(this.shape, 0), count: services }
+    const [present, past] = await Promise.all(
+      [{ first: 0, count: backends }, former].map(rows => readCounts(counts, rows, backendCountFrom)),
+    )
+    return new Map([...present!, ...past!])
+  }
+
+  /** Ids from here on have counted nothing: reading those that have takes the less. */
+  limitCounts(idsInUse: Pick<Shape, 'backends' | 'services'>): void {
+    this.#idsInUse = idsInUse
   }
 
   /** One row, now. */
@@ -353,7 +367,8 @@ export class Dataplane {
 
   /** What each service has got and not forwarded, by its id; those that never counted are left out. */
   serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
-    return readCounts(this.#map('service_counts'), trafficFrom)
+    const { services } = this.#idsInUse ?? this.shape
+    return readCounts(this.#map('service_counts'), { first: 0, count: services }, trafficFrom)
   }
 
   /** The words of one row, summed over the CPUs. */

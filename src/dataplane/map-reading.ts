@@ -4,14 +4,22 @@ import { sumOverCpus } from './counters.js'
 
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
-/** Of an array map: what each index has counted; those that never did are left out. */
+/** Rows of an array map. */
+export interface Rows {
+  readonly first: number
+  readonly count: number
+}
+
+/** Of an array map: what each row has counted; those that never did are left out. */
 export const readCounts = async <T>(
   map: BpfMap,
+  { first, count }: Rows,
   from: (words: readonly bigint[]) => T,
 ): Promise<Map<number, T>> => {
-  const { values } = await map.lookupBatch()
+  if (count === 0) return new Map()
+  const { values } = await map.lookupBatch(first, count)
   const sums = sumOverCpus(values, map.info.valueSize, loadNative().possibleCpus)
-  return new Map(sums.used().map(index => [index, from(sums.row(index))]))
+  return new Map(sums.used().map(row => [first + row, from(sums.row(row))]))
 }
 
 /** The devmap's places by interface. */

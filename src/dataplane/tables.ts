@@ -143,6 +143,10 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     services.delete(identity)
   }
 
+  const limitCounts = (): void =>
+    dataplane.limitCounts({ backends: backends.bound(), services: serviceIds.bound() })
+  limitCounts()
+
   const serviceOf = (id: number): string | null => [...services].find(([, at]) => at.id === id)?.[0] ?? null
 
   return {
@@ -151,6 +155,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       await makeRoom(wanted)
       let written = 0
       for (const one of wanted) written += await putOne(one)
+      limitCounts()
       return written
     },
     remove: identities => identities.forEach(removeOne),

@@ -13,8 +13,22 @@ t.test('an id freed is taken again last, and only after the grace period', async
   now = 100
   t.ok(ids.hasRoom(1))
   t.equal(ids.take(), 1)
+  t.equal(ids.bound(), 4, 'the first that was never taken')
   ids.grow(5)
   t.equal(ids.take(), 4)
+  t.equal(ids.bound(), 5)
+})
+
+t.test('a million ids can be found in use', async t => {
+  const ids = createIds(
+    1,
+    2 ** 20,
+    100,
+    () => 0,
+    new Set(Array.from({ length: 2 ** 20 - 2 }, (_, id) => id + 1)),
+  )
+  t.equal(ids.bound(), 2 ** 20 - 1)
+  t.equal(ids.take(), 2 ** 20 - 1)
 })
 
 t.test('two regions never overlap, and what is freed can be had again', async t => {

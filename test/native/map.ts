@@ -90,6 +90,13 @@ t.test('arrays, per-CPU arrays and empty maps are read by batches', { skip }, as
     keys: u32(0, 1, 2, 3),
     values: u64(0, 0, 0, 33),
   })
+  t.same(await map('plain_array').lookupBatch(2), { count: 2, keys: u32(2, 3), values: u64(0, 33) })
+  t.same(await map('plain_array').lookupBatch(1, 2), { count: 2, keys: u32(1, 2), values: u64(0, 0) })
+  t.same(await map('plain_array').lookupBatch(3, 9), { count: 1, keys: u32(3), values: u64(33) })
+  t.same(await map('plain_array').lookupBatch(undefined, 1), { count: 1, keys: u32(0), values: u64(0) })
+  await t.rejects(map('plain_array').lookupBatch(4), RangeError)
+  await t.rejects(map('plain_array').lookupBatch(0, 0), RangeError)
+  await t.rejects(map('pairs').lookupBatch(0, 1), TypeError)
   const perCpu = await map('per_cpu').lookupBatch()
   t.equal(perCpu.count, 8)
   t.equal(perCpu.values.length, 8 * map('per_cpu').lookupSize)
