@@ -15,7 +15,7 @@ export interface StatusSources {
 const flowCacheOf = ({ dataplane, lastSweep }: Daemon, services: Status['services']): Status['flowCache'] => {
   const { shape } = dataplane
   if (!shape.tracking) return null
-  const { inserted, deferred, refused, unremembered } = dataplane.flowCounts()
+  const { inserted, deferred, refused, unremembered } = dataplane.counts.flows()
   const last = lastSweep()
   return {
     entries: shape.flows,
@@ -29,7 +29,7 @@ const flowCacheOf = ({ dataplane, lastSweep }: Daemon, services: Status['service
 }
 
 export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSources): Promise<Status> => {
-  const verdicts = await daemon.dataplane.verdictCounts()
+  const verdicts = await daemon.dataplane.counts.verdicts()
   const services = await daemon.balancer.serviceRows()
   const kept = journal?.status()
   return {

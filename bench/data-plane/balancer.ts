@@ -113,8 +113,10 @@ export const loadBalancer = async (
 
 /** Packets by verdict so far; zero for those that are missing. */
 export const packetsByVerdict = async ({ dataplane }: Balancer): Promise<ReadonlyMap<Verdict, number>> =>
-  new Map([...(await dataplane.verdictCounts())].map(([verdict, { packets }]) => [verdict, Number(packets)]))
+  new Map(
+    [...(await dataplane.counts.verdicts())].map(([verdict, { packets }]) => [verdict, Number(packets)]),
+  )
 
 /** How many backends have been sent packets so far. */
 export const backendsServed = async ({ dataplane }: Balancer): Promise<number> =>
-  (await dataplane.backendCounts()).size
+  (await dataplane.counts.backends()).size

@@ -77,7 +77,9 @@ export const fillCache = async (pinDir: string, fill: number): Promise<FilledCac
       const slot = ringBase + slotOfEntry(Math.floor(place / FLOWS_PER_BUCKET), fingerprint, bits, ringSize)
       const low = slots[2 * slot]!
       const state = (low >>> slotLayout.SLOT_STATE_SHIFT) & 3
-      if ((state !== slotState.SLOT_UNTRACKED) === isTracked) return write(place, low & ID_MASK, fingerprint)
+      if ((state !== slotState.SLOT_UNTRACKED) !== isTracked) continue
+      write(place, low & ID_MASK, fingerprint)
+      return
     }
     check(false, `no ${isTracked ? 'tracked' : 'untracked'} slot was found`)
   }

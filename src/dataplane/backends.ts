@@ -155,14 +155,14 @@ export const createBackendStore = (
   const free = (id: number): void => {
     Atomics.store(words, (id * backendLayout.size) / 8 + FLAGS_WORD, 0n)
     const service = dying.get(id)?.service ?? null
-    dataplane.moveBackendCount(id, service === null ? NOBODY : formerRow(dataplane.shape, service))
+    dataplane.counts.moveBackend(id, service === null ? NOBODY : formerRow(dataplane.shape, service))
     dying.delete(id)
     ids.free(id)
   }
 
   const take = (service: number, identity: string): number => {
     const id = ids.take()
-    dataplane.moveBackendCount(id, NOBODY)
+    dataplane.counts.moveBackend(id, NOBODY)
     own(id, service, identity)
     return id
   }
@@ -209,7 +209,7 @@ export const createBackendStore = (
     dyingOf: service => [...dying].flatMap(([id, one]) => (one.service === service ? [id] : [])),
     forgetService: service => {
       for (const one of dying.values()) if (one.service === service) one.service = null
-      dataplane.moveBackendCount(formerRow(dataplane.shape, service), NOBODY)
+      dataplane.counts.moveBackend(formerRow(dataplane.shape, service), NOBODY)
     },
     bound: () => ids.bound(),
     owner: id => owners.get(id) ?? null,

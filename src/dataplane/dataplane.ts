@@ -2,32 +2,18 @@
 import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
 import { type BpfMap, loadNative, type TestRunResult, type XdpLink, type XdpMode } from '../native.js'
-import type { RecordOf } from './codec.js'
-import type { CountName } from './count-carry.js'
-import {
-  addTraffic,
-  type BackendCount,
-  backendCountFrom,
-  noTraffic,
-  sumOverCpus,
-  type Traffic,
-  trafficFrom,
-} from './counters.js'
+import { type Counts, createCounts } from './counts.js'
 import { convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
 import { closeFound, type Found } from './generation.js'
-import { flowCountLayout, mapNames, traceLayout, verdict } from './layout.js'
-import { formerRow, type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
-import { readCounts, readOutPorts } from './map-reading.js'
+import { mapNames, traceLayout } from './layout.js'
+import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
+import { readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
+import { type Verdict, verdictNames } from './verdicts.js'
 
 export { cacheBits, type Shape, shapeFor } from './load.js'
-
-export type Verdict = keyof typeof verdict
-
-export const verdictNames: ReadonlyMap<number, Verdict> = new Map(
-  Object.entries(verdict).map(([name, value]) => [value, name as Verdict]),
-)
+export { type Verdict, verdictNames } from './verdicts.js'
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -77,12 +63,12 @@ export class Dataplane {
   #inherited = new Map<number, FoundLink>()
   /** What their program uses, while that is not this one: it is laid out otherwise, and was converted. */
   #former: Found | null = null
-  /** null: not known. */
-  #idsInUse: Pick<Shape, 'backends' | 'services'> | null = null
   #isAdopted = false
   /** Nothing was there before. */
   #isFirst = true
   readonly #log: Log
+  /** What its packets have been counted as. */
+  readonly counts: Counts = createCounts(() => this.#loaded)
 
   private constructor(loaded: Loaded, log: Log) {
     this.#loaded = loaded
@@ -332,67 +318,6 @@ export class Dataplane {
     return port
   }
 
-  async verdictCounts(): Promise<ReadonlyMap<Verdict, Traffic>> {
-    const counts = new Map<Verdict, Traffic>()
-    const verdicts = this.#map('verdicts')
-    const ended = await readCounts(verdicts, { first: 0, count: verdicts.info.maxEntries }, trafficFrom)
-    for (const [value, name] of verdictNames)
-      if (name !== 'CONTINUE') counts.set(name, ended.get(value) ?? noTraffic)
-    const forwarded = [...(await this.backendCounts()).values()]
-    counts.set('TX_DR', forwarded.map(({ tx }) => tx).reduce(addTraffic, noTraffic))
-    counts.set('REDIRECT_DR', forwarded.map(({ redirect }) => redirect).reduce(addTraffic, noTraffic))
-    return counts
-  }
-
-  /** By row: see `formerRow` in load.ts; those that never counted are left out. */
-  async backendCounts(): Promise<ReadonlyMap<number, BackendCount>> {
-    const { backends, services } = this.#idsInUse ?? this.shape
-    const counts = this.#map('backend_counts')
-    const former = { first: formerRow(this.shape, 0), count: services }
-    const [present, past] = await Promise.all(
-      [{ first: 0, count: backends }, former].map(rows => readCounts(counts, rows, backendCountFrom)),
-    )
-    return new Map([...present!, ...past!])
-  }
-
-  /** Ids from here on have counted nothing: reading those that have takes the less. */
-  limitCounts(idsInUse: Pick<Shape, 'backends' | 'services'>): void {
-    this.#idsInUse = idsInUse
-  }
-
-  /** One row, now. */
-  backendCount(row: number): BackendCount {
-    return backendCountFrom(this.#row('backend_counts', row))
-  }
-
-  /** What each service has got and not forwarded, by its id; those that never counted are left out. */
-  serviceCounts(): Promise<ReadonlyMap<number, Traffic>> {
-    const { services } = this.#idsInUse ?? this.shape
-    return readCounts(this.#map('service_counts'), { first: 0, count: services }, trafficFrom)
-  }
-
-  /** The words of one row, summed over the CPUs. */
-  #row(name: CountName, row: number): readonly bigint[] {
-    const map = this.#map(name)
-    return sumOverCpus(map.lookup(u32(row)), map.info.valueSize, loadNative().possibleCpus).row(0)
-  }
-
-  /** What a row has counted goes to another; nobody counts in it meanwhile. */
-  moveBackendCount(row: number, to: number): void {
-    const counts = this.#map('backend_counts')
-    const moved = new BigUint64Array(counts.lookup(u32(row)).slice().buffer)
-    if (moved.every(word => word === 0n)) return
-    const sums = new BigUint64Array(counts.lookup(u32(to)).slice().buffer)
-    counts.update(u32(to), new Uint8Array(sums.map((word, i) => word + moved[i]!).buffer))
-    counts.update(u32(row), new Uint8Array(moved.byteLength))
-  }
-
-  /** What a service of another identity has counted by this id is forgotten; the verdicts' totals are not. */
-  clearServiceCount(id: number): void {
-    const counts = this.#map('service_counts')
-    counts.update(u32(id), new Uint8Array(counts.lookupSize))
-  }
-
   /** The kernel's jiffies, now. */
   jiffies(): bigint {
     return jiffiesOf(this.#loaded)
@@ -401,17 +326,6 @@ export class Dataplane {
   /** The descriptor of a map, for another thread of this process. */
   descriptor(name: MappedName): number {
     return this.#map(name).fd
-  }
-
-  /** What the flow cache did, and what it could not do. */
-  flowCounts(): RecordOf<typeof flowCountLayout> {
-    const sums = sumOverCpus(
-      this.#map('flow_counts').lookup(u32(0)),
-      flowCountLayout.size,
-      loadNative().possibleCpus,
-    )
-    const bytes = new Uint8Array(BigUint64Array.from(sums.row(0)).buffer)
-    return flowCountLayout.decode(bytes)
   }
 
   /** Runs one frame through the program (BPF_PROG_TEST_RUN); with `shape.trace` says what it met. */

@@ -69,7 +69,7 @@ const newService = (id: number, slots: RingSlots, entry: ServiceEntry | null): H
 /** A service that was not there, with an id of its own. @throws BalancerError `ERR_LIMIT` */
 export const takeService = ({ dataplane, serviceIds }: Held, slots: RingSlots): HeldService => {
   const id = serviceIds.take()
-  dataplane.clearServiceCount(id)
+  dataplane.counts.clearService(id)
   return newService(id, slots, null)
 }
 

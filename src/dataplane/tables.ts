@@ -144,7 +144,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
   }
 
   const limitCounts = (): void =>
-    dataplane.limitCounts({ backends: backends.bound(), services: serviceIds.bound() })
+    dataplane.counts.limit({ backends: backends.bound(), services: serviceIds.bound() })
   limitCounts()
 
   const serviceOf = (id: number): string | null => [...services].find(([, at]) => at.id === id)?.[0] ?? null
@@ -181,10 +181,13 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     count: (service, backend) => {
       const at = services.get(service)
       const id = at && backends.idOf(at.id, backend)
-      return id === undefined ? noCount : dataplane.backendCount(id)
+      return id === undefined ? noCount : dataplane.counts.backend(id)
     },
     counts: async () => {
-      const [rows, unforwarded] = await Promise.all([dataplane.backendCounts(), dataplane.serviceCounts()])
+      const [rows, unforwarded] = await Promise.all([
+        dataplane.counts.backends(),
+        dataplane.counts.services(),
+      ])
       const row = (id: number): BackendCount => rows.get(id) ?? noCount
       return new Map(
         [...services].map(([name, at]) => [

@@ -86,7 +86,7 @@ const put = (tables: Tables, ...lasts: readonly number[]) =>
 
 const told = async ({ dataplane, tables }: { dataplane: Dataplane; tables: Tables }) => {
   const counts = (await tables.counts()).get(IDENTITY)!
-  const verdicts = await dataplane.verdictCounts()
+  const verdicts = await dataplane.counts.verdicts()
   return {
     backends: Object.fromEntries(
       [...counts.backends].map(([identity, { tx }]) => [identity, Number(tx.packets)]),

@@ -14,7 +14,7 @@ const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: ()
 const ARP = new Uint8Array(64)
 
 const passed = async (dataplane: Dataplane): Promise<number> => {
-  const counts = await dataplane.verdictCounts()
+  const counts = await dataplane.counts.verdicts()
   return Number(counts.get('PASS_NOT_IP')?.packets)
 }
 const generations = (pinDir: string): string[] => readdirSync(pinDir).filter(name => /^\d+$/.test(name))
@@ -88,12 +88,12 @@ if (inOwnNamespaces(t, import.meta.url)) {
       counted(3)
     }
     counted(40)
-    t.equal(first.backendCount(3).tx.packets, 15n, `on ${cpus} CPUs`)
+    t.equal(first.counts.backend(3).tx.packets, 15n, `on ${cpus} CPUs`)
     await first.release()
     const second = await open()
-    t.equal(second.backendCount(3).tx.packets, 15n)
-    t.equal(second.backendCount(40).tx.packets, 5n)
-    t.equal((await second.backendCounts()).get(3)?.tx.packets, 15n)
+    t.equal(second.counts.backend(3).tx.packets, 15n)
+    t.equal(second.counts.backend(40).tx.packets, 5n)
+    t.equal((await second.counts.backends()).get(3)?.tx.packets, 15n)
     await second.close()
   })
 

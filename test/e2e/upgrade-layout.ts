@@ -12,13 +12,13 @@ import { type ConfigFile, serve, skip } from '../fixtures/site.js'
 const otherTables: Edits = {
   'shared.h': source =>
     source
-      .replace('	__u16 idle;	 /* its service', '	__u64 pad9[8];\n$&')
-      .replace(/(	__u64 hash_seed;.*\n)(	__u64 hash_mask;.*\n)/, '$2$1')
-      .replace(/(	__u64 tx_packets;.*\n)(	__u64 tx_bytes;.*\n)/, '$2$1'),
+      .replace('\t__u16 idle;\t /* its service', '\t__u64 pad9[8];\n$&')
+      .replace(/(\t__u64 hash_seed;.*\n)(\t__u64 hash_mask;.*\n)/, '$2$1')
+      .replace(/(\t__u64 tx_packets;.*\n)(\t__u64 tx_bytes;.*\n)/, '$2$1'),
 }
 /** The flow cache, of which another build has more to say. */
 const otherCache: Edits = {
-  'shared.h': source => source.replace('	FLOW_SECONDS_PER_UNIT = 4,', '	FLOW_OLDER = 1,\n$&'),
+  'shared.h': source => source.replace('\tFLOW_SECONDS_PER_UNIT = 4,', '\tFLOW_OLDER = 1,\n$&'),
 }
 
 const logged = (daemon: Daemon, event: string): Record<string, unknown>[] =>
