@@ -5,6 +5,7 @@
 
 import { createAdminProgress } from './admin-progress.js'
 import type { Attachments } from './attachments.js'
+import { createChanges } from './changes.js'
 import type { BackendRow, Change, Event, Impact, RingView, ServiceRow } from './control/protocol.js'
 import type { Tables } from './dataplane/tables.js'
 import { createEffect, INTERFACES } from './effect.js'
@@ -100,10 +101,11 @@ const reordered = (before: Wanted, after: Wanted): string[] =>
 
 export const createBalancer = (options: BalancerOptions): Balancer => {
   const { tables, rings, nextHops, monitor, attachments, publish, log, clock, journal, seedOf } = options
-  let wanted = options.wanted ?? wantedBy(options.config)
+  const changes = createChanges(options.wanted ?? wantedBy(options.config))
+  const { wanted } = changes
   const running = new Map<string, Running>()
   const progress = createAdminProgress()
-  progress.follow(wanted)
+  progress.follow(wanted())
   const telling = createTelling(publish, log)
 
   const standing = (service: Service, backend: Backend, key: string): Standing =>
@@ -112,7 +114,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     standing(service, backend, backendKey(service, backend))
 
   const { changed, isSettled, isKept, retry } = createEffect({
-    wanted: () => wanted,
+    wanted,
     running,
     standing,
     progress,
@@ -130,47 +132,48 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     tables,
     standingUnordered: (service, backend) =>
       standingOf(service, backend, monitor.judgement(backendKey(service, backend)), nextHops.get(backend)),
-    isReseeded: after => seedOf(after) !== seedOf(wanted.config),
+    isReseeded: after => seedOf(after) !== seedOf(wanted().config),
     now: clock.now,
     log,
   })
   const rows = createRunningRows({ tables, nextHops, progress, standing, now: clock.now })
   const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
 
-  const all = (): string[] => wanted.config.services.map(serviceIdentity)
+  const all = (): string[] => wanted().config.services.map(serviceIdentity)
 
   const find = (name: string): Running => {
     const one = [...running.values()].find(({ service }) => service.name === name)
     if (one) return one
     throw new BalancerError('ERR_NOT_FOUND', `there is no service "${name}"`, {
-      hint: `the services are ${wanted.config.services.map(service => service.name).join(', ') || 'none'}`,
+      hint: `the services are ${
+        wanted()
+          .config.services.map(service => service.name)
+          .join(', ') || 'none'
+      }`,
     })
   }
 
-  const save = async (): Promise<string | null> => (journal ? journal.save(wanted) : null)
+  const save = async (): Promise<string | null> => (journal ? journal.save(wanted()) : null)
 
-  const follow = (after: Wanted): void => {
-    wanted = after
-    progress.follow(after)
+  /** A change that nobody waits for, and nothing refuses. */
+  const settle = (change: (present: Wanted) => Wanted): void => {
+    changes.begin(change).settle()
+    progress.follow(wanted())
+    void save()
   }
 
   /** What an earlier process left in the tables, and nobody wants any more, leaves. */
   const adopt = async (): Promise<void> => {
     if (tables.identities().length === 0) return
-    const after = withStrays(wanted, await tables.counts(), clock.now())
-    if (after === wanted) return
-    follow(after)
-    void save()
+    const held = await tables.counts()
+    settle(present => withStrays(present, held, clock.now()))
   }
 
   /** Those that leave and have come to their end are gone. */
   const settleGoing = (): void => {
     const ended = stepGoing()
     const gone = ended.filter(({ order }) => order.state === 'leaving').map(({ key }) => key)
-    if (gone.length > 0) {
-      follow(withoutLeaving(wanted, gone))
-      void save()
-    }
+    if (gone.length > 0) settle(present => withoutLeaving(present, gone))
     const services = [...new Set(ended.map(({ service }) => service))]
     if (services.length === 0) return
     changed(services).catch((error: unknown) =>
@@ -179,20 +182,6 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
         'the end of a drain could not be brought into effect',
       ),
     )
-  }
-
-  /** What was before each change that could not be brought into effect. */
-  const refused = new WeakMap<Wanted, Wanted>()
-
-  /** A change that was answered with an error has not happened. */
-  const takeBack = (after: Wanted, before: Wanted): void => {
-    refused.set(after, before)
-    if (wanted !== after) return
-    let last = before
-    for (let earlier = refused.get(last); earlier; earlier = refused.get(last)) last = earlier
-    follow(last)
-    void save()
-    changed([...all(), INTERFACES]).catch(() => undefined)
   }
 
   /** What failed the last time, if anything did. */
@@ -210,30 +199,35 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   }
 
   return {
-    config: () => wanted.config,
-    wanted: () => wanted,
+    config: () => wanted().config,
+    wanted,
     now: clock.now,
     update: async (change, by) => {
-      const before = wanted
-      const after = change(before)
-      const changes = [
+      const pending = changes.begin(change)
+      const { before, after } = pending
+      const made = [
         ...diffConfigs(before.config, after.config),
         ...diffOrders(after.config, before.orders, after.orders),
       ]
-      follow(after)
+      progress.follow(after)
       const kept = new Set(before.config.services)
       const touched = after.config.services.filter(service => !kept.has(service)).map(serviceIdentity)
-      const isWide = changes.some(({ kind }) => kind === 'interface' || kind === 'setting')
+      const isWide = made.some(({ kind }) => kind === 'interface' || kind === 'setting')
       const saved = save()
       try {
         await changed(isWide ? [...all(), INTERFACES] : [...touched, ...reordered(before, after)])
+        pending.settle()
       } catch (error) {
-        takeBack(after, before)
+        // A change that is answered with an error has not happened.
+        pending.takeBack()
+        progress.follow(wanted())
+        void save()
+        changed([...all(), INTERFACES]).catch(() => undefined)
         throw error
       }
-      log.debug({ event: 'config.changed', changes, by }, 'in effect')
-      if (changes.length > 0) publish({ kind: 'change', changes, by })
-      return { changes, warning: await saved }
+      log.debug({ event: 'config.changed', changes: made, by }, 'in effect')
+      if (made.length > 0) publish({ kind: 'change', changes: made, by })
+      return { changes: made, warning: await saved }
     },
     withConfig: (present, config) =>
       withConfig(present, config, clock.now(), key => {
@@ -251,7 +245,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       await changed(all())
     },
     attach: async () => {
-      await attachments.sync(wanted.config, nextHops.links(), true)
+      await attachments.sync(wanted().config, nextHops.links(), true)
       await changed([...all(), INTERFACES])
     },
     tick: () => {
@@ -261,7 +255,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       impacts.tick()
     },
     healthChanged: async (key, now, before) => {
-      telling.health(wanted, key, now, before)
+      telling.health(wanted(), key, now, before)
       await changed(all().filter(identity => key.startsWith(`${identity} `)))
     },
     isSettled,

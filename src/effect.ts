@@ -8,7 +8,7 @@ import type { Monitor } from './health/monitor.js'
 import { backendKey, identitiesOf } from './identities.js'
 import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
-import { createPasses, type MarkChanged } from './passes.js'
+import { createPasses, type Failures, type MarkChanged } from './passes.js'
 import { countSlots } from './ring.js'
 import type { Rings } from './rings.js'
 import type { Running } from './running.js'
@@ -108,21 +108,23 @@ export const createEffect = (options: EffectOptions): Effect => {
   }
 
   /** @returns those that the tables do not take, and why: the others are there all the same */
-  const put = async (all: readonly Running[]): Promise<ReadonlyMap<Running, unknown>> => {
+  const put = async (all: readonly Running[]): Promise<Failures> => {
     // What an earlier process left in the tables goes on as it is until there is something to say about it.
     const ready = all.filter(({ service }) => !isKept(serviceIdentity(service)))
-    const refused = new Map<Running, unknown>()
+    const refused = new Map<string, unknown>()
     try {
       await tables.put(ready.map(wantedOf))
-    } catch (reason) {
-      if (ready.length === 1) return refused.set(ready[0]!, reason)
-      for (const one of ready) await tables.put([wantedOf(one)]).catch(error => void refused.set(one, error))
+    } catch {
+      for (const one of ready)
+        await tables
+          .put([wantedOf(one)])
+          .catch(reason => void refused.set(serviceIdentity(one.service), reason))
     }
     return refused
   }
 
   /** Those configured are put, those that are not are removed. */
-  const pass = async (names: ReadonlySet<string>): Promise<void> => {
+  const pass = async (names: ReadonlySet<string>): Promise<Failures> => {
     const present = wanted()
     const { config } = present
     await nextHops.follow(allBackends(present).map(({ backend }) => backend))
@@ -134,7 +136,7 @@ export const createEffect = (options: EffectOptions): Effect => {
     await tables.setSeed(options.seedOf(config))
 
     const configured = new Map(config.services.map(service => [serviceIdentity(service), service]))
-    const gone = [...running.keys(), ...found].filter(identity => !configured.has(identity))
+    const gone = [...running.keys(), ...tables.identities()].filter(identity => !configured.has(identity))
     const next: Running[] = []
     for (const identity of names) {
       const service = configured.get(identity)
@@ -144,27 +146,27 @@ export const createEffect = (options: EffectOptions): Effect => {
     gone.forEach(forget)
     const refused = await put(next)
     for (const one of next) {
-      if (refused.has(one)) continue
       const identity = serviceIdentity(one.service)
+      if (refused.has(identity)) continue
       options.telling.nextHops(running.get(identity), one)
       running.set(identity, one)
     }
     if (attachments.status().some(({ mode }) => mode !== null)) await tables.fit(config.limits)
-    for (const reason of refused.values()) throw reason
+    return refused
   }
 
-  /** What a pass that failed has left undone. */
-  const missed = new Set<string>()
+  /** What could not be brought into effect, and why. */
+  let missed: Failures = new Map()
 
   const changed = createPasses(async names => {
-    const all = new Set([...names, ...missed])
+    const all = new Set([...names, ...missed.keys()])
     try {
-      await pass(all)
-      missed.clear()
+      missed = await pass(all)
     } catch (error) {
-      for (const name of all) missed.add(name)
+      missed = new Map([...all].map(name => [name, error]))
       throw error
     }
+    return missed
   })
 
   return {
@@ -172,7 +174,7 @@ export const createEffect = (options: EffectOptions): Effect => {
     isSettled: () => settling.isEmpty(),
     isKept,
     retry: async () => {
-      if (missed.size > 0) await changed([])
+      if (missed.size > 0) await changed(missed.keys())
     },
   }
 }

@@ -16,7 +16,7 @@ import { readChecked, setAside } from './journal-file.js'
 import { journalWriter } from './journal-writer.js'
 import type { Log } from './log.js'
 import { backendIdentity, type Config, serviceIdentity } from './model.js'
-import { createPasses } from './passes.js'
+import { createPasses, noFailures } from './passes.js'
 import type { AppliedText, Leaving, Wanted } from './wanted.js'
 
 const FORMAT = { name: 'linimo-journal 1' }
@@ -229,7 +229,10 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
     }
   }
   /** Changes that come while a write is under way are taken up by the next one, together. */
-  const changed = createPasses(write)
+  const changed = createPasses(async () => {
+    await write()
+    return noFailures
+  })
 
   return {
     replay: file => {

@@ -339,20 +339,49 @@ t.test('a change that the tables refuse has not happened, and stops nothing else
   t.equal(inTables(site, 2)!.isDead, true)
 })
 
-t.test('what failed is tried again, and the services beside it are not kept waiting', async t => {
-  const config = JSON.parse(fileOf([b(1), b(2)]))
-  config.services.dns = {
-    vip: '192.0.2.53',
-    port: 53,
-    protocol: 'udp',
-    health: { type: 'tcp' },
-    backends: [b(1), b(7)],
-  }
+/** Two services; the tables take no change of the second. */
+const openRefusing = async (t: Test): Promise<FakeSite> => {
+  const config = JSON.parse(fileOf([b(1), b(2), b(3)]))
+  const dns = { vip: '192.0.2.53', port: 53, protocol: 'udp', health: { type: 'tcp' } }
+  config.services.dns = { ...dns, backends: [b(1), b(7)] }
   const site = await open(t, JSON.stringify(config))
-  site.refused.add('10.0.0.2:80')
-  await t.rejects(site.judge('10.0.0.1:80', 'down'))
-  t.equal(inTables(site, 1)!.isDead, false, 'its service is refused')
+  site.refused.add('10.0.0.7:53')
+  await t.rejects(site.judge('10.0.0.7:53', 'down'))
+  return site
+}
+
+t.test('what failed is tried again', async t => {
+  const site = await openRefusing(t)
+  const dns = () => site.put.get('192.0.2.53:53/udp')!.backends[1]!
+  t.equal(dns().isDead, false)
+  await site.pass(2)
+  t.equal(site.log.lines.filter(({ level }) => level === 'error').length, 1, 'said once')
   site.refused.clear()
   await site.pass(2)
-  t.equal(inTables(site, 1)!.isDead, true)
+  t.equal(dns().isDead, true)
+})
+
+t.test('a service that is refused stops no change of another', async t => {
+  const site = await openRefusing(t)
+  await site.handlers['backend.drain']({ service: 'web', backend: 'b2' }, PEER)
+  t.match(inTables(site, 2), { isDraining: true, slots: 0 })
+  await site.handlers['backend.enable']({ service: 'web', backend: 'b1' }, PEER)
+  t.equal(inTables(site, 1)!.isDead, false, 'what changes nothing is answered, too')
+  await t.rejects(site.handlers['backend.set']({ service: 'dns', backend: 'b1', weight: 3 }, PEER))
+  t.match(await show(site, 'b2'), { state: 'draining' })
+})
+
+t.test('a change that fails is taken back whatever else has changed meanwhile', async t => {
+  const site = await open(t, fileOf([b(1), b(2), b(3)], { 'leave-deadline': '30s' }))
+  await site.handlers['backend.remove']({ service: 'web', backend: 'b3' }, PEER)
+  site.flows.set('10.0.0.3:80', busy(7))
+  site.refused.add('10.0.0.9:80')
+  const added = site.handlers['backend.add']({ service: 'web', backend: 'b9', address: '10.0.0.9' }, PEER)
+  const weighed = site.handlers['backend.set']({ service: 'web', backend: 'b9', weight: 5 }, PEER)
+  const [one, other] = await Promise.allSettled([added, weighed, site.pass(60)])
+  t.same([one?.status, other?.status], ['rejected', 'rejected'])
+  await site.pass(2)
+  const names = site.balancer.config().services[0]!.backends.map(({ name }) => name)
+  t.same(names, ['b1', 'b2'])
+  t.equal(inTables(site, 3), null, 'the one that was leaving has gone')
 })
