@@ -102,9 +102,12 @@ export const mergeFlows = ({ from, to, tail }: CopyOptions, shadow: Uint32Array)
       if (now[2 * place] === shadow[2 * place] && now[2 * place + 1] === shadow[2 * place + 1]) continue
       const was = wordAt(shadow, place, bucket)
       const is = wordAt(now, place, bucket)
-      if (was && is && was.print === is.print && was.bucket === is.bucket && was.id === is.id) continue
       // The other program may have written since: then its word stands.
       const stale = was ? find(was.bucket, was.print) : -1
+      if (was && is && was.print === is.print && was.bucket === is.bucket) {
+        if (stale >= 0) Atomics.compareExchange(out, stale, was.word, is.word)
+        continue
+      }
       if (was && stale >= 0) Atomics.compareExchange(out, stale, was.word, 0n)
       if (!is) continue
       const at = find(is.bucket, is.print)

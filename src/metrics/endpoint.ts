@@ -96,6 +96,8 @@ export const createEndpoint = (exposition: Exposition, log: Log): Endpoint => {
     await before?.server.close()
   }
 
+  let isClosed = false
+
   const attempt = async (): Promise<void> => {
     const listen = wanted
     try {
@@ -137,7 +139,8 @@ export const createEndpoint = (exposition: Exposition, log: Log): Endpoint => {
     serve: status => {
       statusNow = status
     },
-    follow: http => {
+    follow: async http => {
+      if (isClosed) return null
       wanted = http?.listen ?? null
       return inTurn(attempt).then(
         () => null,
@@ -149,6 +152,7 @@ export const createEndpoint = (exposition: Exposition, log: Log): Endpoint => {
     },
     status: () => wanted && { listen: listenText(wanted), error },
     close: () => {
+      isClosed = true
       clearInterval(retrying)
       wanted = null
       error = null

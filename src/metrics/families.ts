@@ -49,8 +49,14 @@ const eachBackend = function* (
   { services }: Status,
   read: (row: BackendRow, labels: Labels) => Iterable<Reading>,
 ): Iterable<Reading> {
-  for (const { backends } of services)
-    for (const row of backends) yield* read(row, { service: row.service, backend: row.backend })
+  for (const { backends } of services) {
+    const there = new Set(backends.flatMap(({ state, backend }) => (state === 'leaving' ? [] : [backend])))
+    for (const row of backends) {
+      // A name has one series: that of the backend that has come, not of its namesake that leaves.
+      if (row.state === 'leaving' && there.has(row.backend)) continue
+      yield* read(row, { service: row.service, backend: row.backend })
+    }
+  }
 }
 
 /** @param read null: not known, and no series */

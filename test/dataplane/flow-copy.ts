@@ -141,6 +141,29 @@ t.test('what the other program has written since is left as it is', async t => {
   t.equal(recalled(next, one, 6, 2), one.id)
 })
 
+t.test('what has become of a flow meanwhile is brought along', async t => {
+  const [old, next] = [cache(6), cache(6)]
+  const one = flow()
+  const at = remember(old, one, 6)
+  const { print } = placeOf(one, 6, 2)
+  old[at] = entryWord({ id: one.id, seen: 77, kind: 1, print })
+  const options = {
+    from: { memory: old.buffer, format: ownFormat },
+    to: next.buffer,
+    tail: 2,
+    isException: () => true,
+  }
+  const { shadow } = copyFlows(options)
+  const open = entryWord({ id: one.id, seen: 77, kind: 2, print })
+  old[at] = open
+  mergeFlows(options, shadow)
+  t.same(
+    next.filter(word => word !== 0n),
+    BigUint64Array.of(open),
+    'a handshake that has come to its end is no handshake any more',
+  )
+})
+
 t.test('a smaller cache gives room to exceptions first, and says when they do not fit', async t => {
   const old = cache(8)
   const flows = Array.from({ length: 1500 }, flow).filter(one => remember(old, one, 8) >= 0)

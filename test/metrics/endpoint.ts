@@ -189,6 +189,14 @@ t.test('an address that this host has not is waited for', async t => {
   t.equal(log.lines.filter(({ level }) => level === 'warn').length, 1)
 })
 
+t.test('what is asked for after the end opens nothing', async t => {
+  const endpoint = createEndpoint(createExposition(), keepLog())
+  const port = await freePort(t)
+  await endpoint.close()
+  t.equal(await endpoint.follow(at(port)), null)
+  await t.rejects(get(port))
+})
+
 t.test('another address at run time: the new one is served, the old one is not', async t => {
   const { endpoint, port } = await start(t)
   endpoint.serve(status)

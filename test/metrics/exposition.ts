@@ -156,6 +156,20 @@ t.test('what is gone has no series any more, and names from elsewhere cannot bre
   t.notMatch(text, 'backend="b2"')
 })
 
+t.test('a backend that leaves gives its series to one that has come by its name', async t => {
+  const present = await status()
+  const twice = present.services.map(row => {
+    const [one] = row.backends
+    return {
+      ...row,
+      backends: [one!, { ...one!, address: '10.0.0.99', state: 'leaving' as const, slots: 0 }],
+    }
+  })
+  const series = seriesOf(await createExposition().render({ ...present, services: twice }))
+  const { backend, slots } = twice[0]!.backends[0]!
+  t.equal(series.get(`linimo_backend_slots{service="web",backend="${backend}"}`), String(slots))
+})
+
 t.test('a thousand backends are all there, and the event loop turns meanwhile', async t => {
   const exposition = createExposition()
   const present = await status()
