@@ -46,6 +46,8 @@ export interface BackendStore {
   markDead(id: number): void
   /** No slot names it any more. */
   retire(id: number): void
+  /** No packet has met it: it was written, or was to be, for a change that failed. */
+  giveBack(id: number): void
   flags(id: number): number
   /** Ids of a service's former backends that are not free yet: what they have counted is still theirs. */
   dyingOf(service: number): readonly number[]
@@ -167,6 +169,13 @@ export const createBackendStore = (
     return id
   }
 
+  const disown = (id: number): { readonly service: number } | undefined => {
+    const owner = owners.get(id)
+    if (owner) byService.get(owner.service)?.delete(owner.identity)
+    owners.delete(id)
+    return owner
+  }
+
   return {
     idOf: (service, identity) => byService.get(service)?.get(identity),
     ofService: service => byService.get(service) ?? new Map(),
@@ -198,12 +207,15 @@ export const createBackendStore = (
     },
     markDead: id => mark(id, backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW),
     retire: id => {
-      const owner = owners.get(id)
-      if (owner) byService.get(owner.service)?.delete(owner.identity)
-      owners.delete(id)
+      const owner = disown(id)
       mark(id, backendFlags.BACKEND_GONE)
       dying.set(id, { service: owner?.service ?? null, since: now(), isSwept: false })
       if (!isTracked()) free(id)
+    },
+    giveBack: id => {
+      disown(id)
+      lastWritten.delete(id)
+      free(id)
     },
     flags: id => bytes[id * backendLayout.size + backendLayout.fields.flags.offset]!,
     dyingOf: service => [...dying].flatMap(([id, one]) => (one.service === service ? [id] : [])),

@@ -1,19 +1,15 @@
 /**
- * What the data plane should have, brought into its tables with the fewest stores. Orders: a backend's entry and its flags
- * before the slots that name it, a ring before the service that names it; what goes is left in place until no packet can
- * be holding it. What does not fit loads a larger program (growth.ts).
+ * What the data plane should have, brought into its tables: a service at a time (putting.ts); what does not fit loads a
+ * larger program (growth.ts), and slots that are tracked move on as time passes (tracking.ts).
  */
-import { type Limits, type Service, serviceIdentity } from '../model.js'
+import type { Limits } from '../model.js'
 import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
-import { unitsOf } from './flow-clock.js'
 import { createGrowth } from './growth.js'
-import { type HeldService, openHeld, takeService, type WantedService } from './held.js'
-import { backendFlags } from './layout.js'
+import { openHeld, type WantedService } from './held.js'
 import { formerRow } from './load.js'
-import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
-import type { OwnerRules } from './slot.js'
+import { createPutting, type PuttingOptions } from './putting.js'
 import { createTracking, type Tracking, type TrackingOptions } from './tracking.js'
 
 export type { NextHop, WantedBackend } from './backends.js'
@@ -57,77 +53,18 @@ export interface Tables extends Tracking {
   counts(): Promise<ReadonlyMap<string, ServiceCounts>>
 }
 
-export interface TablesOptions extends TrackingOptions {
+export interface TablesOptions extends TrackingOptions, PuttingOptions {
   /** Milliseconds, monotonic. */
   readonly now: () => number
-  /** A change has written ring slots of a service: how many. */
-  readonly onSlotsWritten?: (count: number) => void
-  /** What an earlier process left is changed so that every flow of a service may meet another backend: its name, and why. */
-  readonly onBroken?: (service: string, reason: string) => void
 }
-
-const REFUSING = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
 
 export const createTables = (dataplane: Dataplane, options: TablesOptions): Tables => {
   const held = openHeld(dataplane, options.now)
   const { services, backends, serviceIds, regions } = held
-  const { reshape, makeRoom, freshSlots, fit } = createGrowth(held)
+  const growth = createGrowth(held)
+  const { reshape, makeRoom, fit } = growth
 
-  const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
-    tracking: service.tracking,
-    takesNew: id => (backends.flags(id) & REFUSING) === 0,
-    isGone: id => !listed.has(id),
-  })
-
-  /** Most changes leave most backends as they were: the very same objects. @returns their ids */
-  const writeBackends = (at: HeldService, { service, backends: wanted }: WantedService): number[] => {
-    const idle = unitsOf(idleMs(service))
-    const before = at.wanted && idleMs(at.wanted.service) === idleMs(service) ? at.wanted.backends : []
-    const { ids } = at
-    at.ids = [] // a put that fails has written some of them
-    return wanted.map((backend, i) =>
-      backend === before[i] && i < ids.length ? ids[i]! : backends.write(at.id, backend, idle),
-    )
-  }
-
-  const putOne = async (wanted: WantedService): Promise<number> => {
-    const { service, owners } = wanted
-    const name = serviceIdentity(service)
-    const size = owners.length
-    const at = services.get(name) ?? takeService(held, await freshSlots(size))
-    const former = at.slots
-    const isResized = former.size !== size
-    if (isResized) at.slots = await freshSlots(size)
-
-    const ids = writeBackends(at, wanted)
-    const present = backends.ofService(at.id)
-    const listed =
-      ids.length === at.listed.size && ids.every(id => at.listed.has(id)) ? at.listed : new Set(ids)
-    const gone = present.size === ids.length ? [] : [...present.values()].filter(id => !listed.has(id))
-    for (const id of gone) backends.markDead(id)
-
-    const isSameRing =
-      at.wanted?.owners === owners &&
-      at.wanted.service.tracking === service.tracking &&
-      gone.length === 0 &&
-      !isResized
-    const written = isSameRing ? 0 : at.slots.setOwners(owners, ids, rulesOf(service, listed))
-    if (written > 0) {
-      at.written = written
-      at.writtenInAll += written
-      options.onSlotsWritten?.(written)
-    }
-    const found = at.wanted ? null : at.entry
-    Object.assign(at, { wanted, ids, listed })
-    at.entry = serviceEntryOf(service, at, held.seed)
-    const broken = found && breakingEntry(found, at.entry)
-    if (broken) options.onBroken?.(service.name, broken)
-    services.set(name, at)
-    if (!held.table.put(at.entry)) await reshape({})
-    for (const id of gone) backends.retire(id)
-    if (isResized) regions.free(former.base, former.size)
-    return written
-  }
+  const putOne = createPutting(held, growth, options)
 
   const removeOne = (identity: string): void => {
     const at = services.get(identity)
@@ -152,10 +89,13 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
   return {
     ...createTracking(held, options),
     put: async wanted => {
-      await makeRoom(wanted)
       let written = 0
-      for (const one of wanted) written += await putOne(one)
-      limitCounts()
+      try {
+        await makeRoom(wanted)
+        for (const one of wanted) written += await putOne(one)
+      } finally {
+        limitCounts()
+      }
       return written
     },
     remove: identities => identities.forEach(removeOne),

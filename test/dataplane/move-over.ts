@@ -5,49 +5,18 @@ import { entryWord } from '../../src/dataplane/flow-entry.js'
 import { L, slotWord } from '../../src/dataplane/slot.js'
 import { slotMemory } from '../../src/dataplane/slots.js'
 import { createTables } from '../../src/dataplane/tables.js'
-import type { Service } from '../../src/model.js'
 import { native, skip } from '../fixtures/native.js'
+import { RING, web } from '../fixtures/web.js'
 
 const SEED = '000102030405060708090a0b0c0d0e0f'
-const RING = 251
-const service: Service = {
-  name: 'web',
-  vip: '192.0.2.1',
-  port: 80,
-  protocol: 'tcp',
-  forward: 'dr',
-  scheduler: 'maglev',
-  ringSize: RING,
-  hash: ['source', 'source-port', 'destination', 'destination-port'],
-  noBackend: 'reject',
-  tracking: 'on-change',
-  idleTimeMs: 900_000,
-  udpIdleTimeMs: 60_000,
-  leaveDeadlineMs: 0,
-  lastResort: 'drained',
-  health: null,
-  backends: [],
-}
-const wanted = (owner: number) => ({
-  service,
-  owners: new Int32Array(RING).fill(owner),
-  backends: [1, 2].map(last => ({
-    identity: `10.0.0.${last}:80`,
-    address: `10.0.0.${last}`,
-    port: 80,
-    nextHop: null,
-    isDead: false,
-    isDraining: false,
-  })),
-})
 const limits = (flows: number) => ({ services: 4, backends: 8, slots: 4096, flows })
 
 /** Every slot has passed from the first backend to the second; `count` flows of each bucket stay with the second. */
 const openSite = async (count: number) => {
   const dataplane = await Dataplane.load(shapeFor(limits(4096), SEED, { tracking: true }))
   const tables = createTables(dataplane, { now: () => 0 })
-  await tables.put([wanted(0)])
-  await tables.put([wanted(1)])
+  await tables.put([web({ owner: 0 })])
+  await tables.put([web({ owner: 1 })])
   const cache = new BigUint64Array(dataplane.memory('flow_cache'))
   const seen = createFlowClock(dataplane.jiffies(), 0, native.tickNs, () => 0)()
   for (let bucket = 0; bucket < cache.length / 8; bucket++)

@@ -1,0 +1,133 @@
+/**
+ * A service is put into the tables with the fewest stores. Orders: a backend's entry and its flags before the slots that
+ * name it, a ring before the service that names it; what goes is left in place until no packet can be holding it. A put
+ * that fails leaves what was there.
+ */
+import { type Service, serviceIdentity } from '../model.js'
+import { unitsOf } from './flow-clock.js'
+import type { Growth } from './growth.js'
+import { type Held, type HeldService, takeService, type WantedService } from './held.js'
+import { backendFlags } from './layout.js'
+import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
+import type { OwnerRules } from './slot.js'
+import type { RingSlots } from './slots.js'
+
+export interface PuttingOptions {
+  /** A change has written ring slots of a service: how many. */
+  readonly onSlotsWritten?: (count: number) => void
+  /** What an earlier process left is changed so that every flow of a service may meet another backend: its name, and why. */
+  readonly onBroken?: (service: string, reason: string) => void
+}
+
+const REFUSING = backendFlags.BACKEND_DEAD | backendFlags.BACKEND_NO_NEW
+
+/** @returns adds or changes one service; resolves with how many slots were written */
+export const createPutting = (
+  held: Held,
+  { freshSlots, reshape }: Pick<Growth, 'freshSlots' | 'reshape'>,
+  options: PuttingOptions,
+): ((wanted: WantedService) => Promise<number>) => {
+  const { services, backends, serviceIds, regions } = held
+
+  const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
+    tracking: service.tracking,
+    takesNew: id => (backends.flags(id) & REFUSING) === 0,
+    isGone: id => !listed.has(id),
+  })
+
+  /** Most changes leave most backends as they were: the very same objects. @returns their ids */
+  const writeBackends = (at: HeldService, { service, backends: wanted }: WantedService): number[] => {
+    const idle = unitsOf(idleMs(service))
+    const before = at.wanted && idleMs(at.wanted.service) === idleMs(service) ? at.wanted.backends : []
+    const { ids } = at
+    at.ids = [] // a put that fails has written some of them
+    return wanted.map((backend, i) =>
+      backend === before[i] && i < ids.length ? ids[i]! : backends.write(at.id, backend, idle),
+    )
+  }
+
+  /** A service that was not there: a ring and an id of its own. */
+  const openService = async (size: number): Promise<HeldService> => {
+    const slots = await freshSlots(size)
+    try {
+      return takeService(held, slots)
+    } catch (error) {
+      regions.free(slots.base, slots.size)
+      throw error
+    }
+  }
+
+  /** What nobody has met yet is nobody's again. */
+  const giveBack = (at: HeldService): void => {
+    for (const id of [...backends.ofService(at.id).values()]) backends.giveBack(id)
+    regions.free(at.slots.base, at.slots.size)
+    serviceIds.free(at.id)
+  }
+
+  /** The backends' entries, and the ring where it is another: all that a put needs room for, or nothing of it. */
+  const prepare = async (
+    at: HeldService,
+    wanted: WantedService,
+  ): Promise<{ readonly ids: readonly number[]; readonly slots: RingSlots }> => {
+    const size = wanted.owners.length
+    const slots = at.slots.size === size ? at.slots : await freshSlots(size)
+    const known = backends.ofService(at.id).size
+    try {
+      return { ids: writeBackends(at, wanted), slots }
+    } catch (error) {
+      for (const id of [...backends.ofService(at.id).values()].slice(known)) backends.giveBack(id)
+      if (slots !== at.slots) regions.free(slots.base, slots.size)
+      throw error
+    }
+  }
+
+  const putInto = async (at: HeldService, name: string, wanted: WantedService): Promise<number> => {
+    const { service, owners } = wanted
+    const former = at.slots
+    const { ids, slots } = await prepare(at, wanted)
+    const isResized = slots !== former
+    at.slots = slots
+
+    const present = backends.ofService(at.id)
+    const listed =
+      ids.length === at.listed.size && ids.every(id => at.listed.has(id)) ? at.listed : new Set(ids)
+    const gone = present.size === ids.length ? [] : [...present.values()].filter(id => !listed.has(id))
+    for (const id of gone) backends.markDead(id)
+
+    const isSameRing =
+      at.wanted?.owners === owners &&
+      at.wanted.service.tracking === service.tracking &&
+      gone.length === 0 &&
+      !isResized
+    const written = isSameRing ? 0 : slots.setOwners(owners, ids, rulesOf(service, listed))
+    if (written > 0) {
+      at.written = written
+      at.writtenInAll += written
+      options.onSlotsWritten?.(written)
+    }
+    const found = at.wanted ? null : at.entry
+    Object.assign(at, { wanted, ids, listed })
+    at.entry = serviceEntryOf(service, at, held.seed)
+    const broken = found && breakingEntry(found, at.entry)
+    if (broken) options.onBroken?.(service.name, broken)
+    services.set(name, at)
+    if (!held.table.put(at.entry)) await reshape({})
+    for (const id of gone) backends.retire(id)
+    if (isResized) regions.free(former.base, former.size)
+    return written
+  }
+
+  return async wanted => {
+    const name = serviceIdentity(wanted.service)
+    const present = services.get(name)
+    if (present) return putInto(present, name, wanted)
+    const at = await openService(wanted.owners.length)
+    try {
+      return await putInto(at, name, wanted)
+    } catch (error) {
+      services.delete(name)
+      giveBack(at)
+      throw error
+    }
+  }
+}
