@@ -10,6 +10,7 @@ import { type Loaded, load, type MapName, type MappedName, type Shape, unload } 
 import { readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
+import { createTurns } from './turns.js'
 import { type Verdict, verdictNames } from './verdicts.js'
 
 export { cacheBits, type Shape, shapeFor } from './load.js'
@@ -66,6 +67,8 @@ export class Dataplane {
   #isAdopted = false
   /** Nothing was there before. */
   #isFirst = true
+  /** A link that is attached while the program changes must not be left with the other one. */
+  readonly #inTurn = createTurns()
   readonly #log: Log
   /** What its packets have been counted as. */
   readonly counts: Counts = createCounts(() => this.#loaded)
@@ -197,7 +200,11 @@ export class Dataplane {
    * @returns whether it was moved
    * @throws BalancerError `ERR_LIMIT` when flows that must be remembered have no room; nothing is moved then
    */
-  async reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
+  reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
+    return this.#inTurn(() => this.#reshape(shape, fill))
+  }
+
+  async #reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
     const before = this.#loaded
     const keepsFlows = before.shape.tracking && shape.tracking
     const present = {
@@ -207,9 +214,10 @@ export class Dataplane {
     }
     const next = new Dataplane(await load(shape, present), this.#log)
     const loaded = next.#loaded
-    const inherited = this.#isAdopted ? [...this.#inherited.values()].map(({ link }) => link) : []
-    const links = [...this.#links.values(), ...inherited]
     const generation = this.#generation
+    // From the first attachment on all of them run this program.
+    const inherited = generation === null ? [] : [...this.#inherited.values()].map(({ link }) => link)
+    const links = [...this.#links.values(), ...inherited]
     let filled: unknown
     try {
       filled = fill(next)
@@ -246,7 +254,11 @@ export class Dataplane {
   }
 
   /** Goes on with the attachment of an earlier process: the interface gets this program, and is never without one. */
-  async takeOver(ifindex: number): Promise<void> {
+  takeOver(ifindex: number): Promise<void> {
+    return this.#inTurn(() => this.#takeOver(ifindex))
+  }
+
+  async #takeOver(ifindex: number): Promise<void> {
     const found = this.#inherited.get(ifindex)
     if (!found) return
     await this.#begin()
@@ -279,7 +291,11 @@ export class Dataplane {
   }
 
   /** @throws BalancerError, or the kernel's error: EBUSY, EOPNOTSUPP and others */
-  async attach(ifindex: number, mode: XdpMode): Promise<void> {
+  attach(ifindex: number, mode: XdpMode): Promise<void> {
+    return this.#inTurn(() => this.#attach(ifindex, mode))
+  }
+
+  async #attach(ifindex: number, mode: XdpMode): Promise<void> {
     await this.#begin()
     const link = await loadNative().XdpLink.attach(this.#loaded.program, ifindex, mode)
     try {
@@ -291,7 +307,11 @@ export class Dataplane {
     this.#links.set(ifindex, link)
   }
 
-  async detach(ifindex: number): Promise<void> {
+  detach(ifindex: number): Promise<void> {
+    return this.#inTurn(() => this.#detach(ifindex))
+  }
+
+  async #detach(ifindex: number): Promise<void> {
     const link = this.#links.get(ifindex) ?? this.#inherited.get(ifindex)?.link
     this.#links.delete(ifindex)
     this.#inherited.delete(ifindex)
@@ -300,9 +320,11 @@ export class Dataplane {
   }
 
   /** Everything wanted is attached: what an earlier process has left, and nobody asked for, goes. */
-  async settle(): Promise<void> {
-    for (const ifindex of [...this.#inherited.keys()]) await this.detach(ifindex)
-    if (this.#generation !== null) this.#pins?.keepOnly(this.#generation)
+  settle(): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const ifindex of [...this.#inherited.keys()]) await this.#detach(ifindex)
+      if (this.#generation !== null) this.#pins?.keepOnly(this.#generation)
+    })
   }
 
   /** The devmap's place of an interface, made on first use. @throws BalancerError `ERR_LIMIT` */
@@ -345,18 +367,24 @@ export class Dataplane {
   }
 
   /** Detaches from every interface, removes what is pinned, and frees everything. */
-  async close(): Promise<void> {
-    for (const ifindex of [...this.#links.keys(), ...this.#inherited.keys()]) await this.detach(ifindex)
+  close(): Promise<void> {
+    return this.#inTurn(() => this.#close())
+  }
+
+  async #close(): Promise<void> {
+    for (const ifindex of [...this.#links.keys(), ...this.#inherited.keys()]) await this.#detach(ifindex)
     if (this.#generation !== null) this.#pins?.remove()
     this.#unload()
   }
 
   /** What is pinned goes on without this process; all else ends. */
-  async release(): Promise<void> {
-    if (!this.#pins) return this.close()
-    for (const link of [...this.#links.values(), ...[...this.#inherited.values()].map(({ link }) => link)])
-      await link.close()
-    this.#unload()
+  release(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#pins) return this.#close()
+      for (const link of [...this.#links.values(), ...[...this.#inherited.values()].map(({ link }) => link)])
+        await link.close()
+      this.#unload()
+    })
   }
 
   /** As it was before this process opened it, as far as that can be. */

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { Dataplane, shapeFor } from '../../src/dataplane/dataplane.js'
@@ -128,6 +128,44 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.equal(await dataplane.reshape({ ...dataplane.shape, backends: 64 }, () => true), true)
     t.equal(dataplane.shape.backends, 64)
     await dataplane.close()
+  })
+
+  t.test('an interface that is attached while another program is moved to gets that one', async t => {
+    vethPair(t, 'one', 'two')
+    const [one, two] = [ifindexOf('one'), ifindexOf('two')]
+    const dataplane = await Dataplane.load(shapeFor(limits, SEED))
+    await dataplane.attach(one, 'native')
+    const before = native.queryXdp(one).programId
+    let attaching: Promise<void> | null = null
+    const isMoved = await dataplane.reshape({ ...dataplane.shape, backends: 64 }, () => {
+      attaching = dataplane.attach(two, 'native')
+    })
+    t.ok(isMoved)
+    await attaching
+    const after = native.queryXdp(one).programId
+    t.not(after, before)
+    t.equal(native.queryXdp(two).programId, after)
+    await dataplane.close()
+  })
+
+  t.test('an interface that is not taken over yet is moved along with those that are', async t => {
+    const pinDir = join(mountBpffs(t), 'main')
+    vethPair(t, 'one', 'two')
+    const [one, two] = [ifindexOf('one'), ifindexOf('two')]
+    const open = () => Dataplane.open({ pinDir, shape: shapeFor(limits, SEED), log: silent })
+    const first = await open()
+    await first.attach(one, 'native')
+    await first.attach(two, 'native')
+    await first.release()
+    const [generation] = generations(pinDir)
+    rmSync(join(pinDir, generation!), { recursive: true })
+
+    const second = await open()
+    t.notOk(second.isAdopted, 'it begins anew')
+    await second.takeOver(one)
+    await second.reshape({ ...second.shape, backends: 64 }, () => {})
+    t.equal(native.queryXdp(two).programId, native.queryXdp(one).programId)
+    await second.close()
   })
 } else if (skip) {
   t.test('pins', { skip }, async () => {})
