@@ -15,6 +15,7 @@ import type { Exposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
+import { createRefusals } from './refusals.js'
 import { rehearse } from './rehearsal.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
@@ -160,6 +161,12 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
     const now = (): number => performance.now()
+    const refusals = createRefusals(
+      clock,
+      log,
+      () => void balancer?.refresh({ links: false }).catch(failed('the size of the flow cache')),
+    )
+    closing.push(() => refusals.close())
     const tables = createTables(opened, {
       now,
       onSlotsWritten: measures.slotsWritten,
@@ -168,6 +175,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
           { event: 'service.broken', service, reason },
           'edited meanwhile: its flows may change their backends',
         ),
+      onRefused: refusals.refused,
       flowClock: createFlowClock(opened.jiffies(), now(), native.tickNs, now),
       sweep: (swept, request) =>
         sweeper.sweep({

@@ -9,11 +9,25 @@ import { slotLayout } from './layout.js'
 import { isTracking, serviceEntryOf } from './service-rules.js'
 import { createServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
+import { createTurns } from './turns.js'
 
 const MAX_BACKENDS = 2 ** slotLayout.SLOT_CURRENT_BITS
 const MAX_RESEEDS = 8
-/** How long a size of the flow cache that was refused is not tried again. */
 const RETRY_MS = 60_000
+
+/** A size of the flow cache in which flows that must be remembered have no room. */
+export interface Refusal {
+  readonly flows: number
+  readonly reason: string
+  /** It is not the one that was refused the last time. */
+  readonly isNew: boolean
+  /** After so long another `fit` tries it again; one of another size does at once. */
+  readonly retryMs: number
+}
+
+export interface GrowthOptions {
+  readonly onRefused?: (refusal: Refusal) => void
+}
 
 export interface Growth {
   /** Loads a program with room for more, or laid out by another seed, and moves over to it. @throws BalancerError `ERR_LIMIT` */
@@ -35,9 +49,13 @@ const double = (capacity: number, needed: number): number => {
   return next
 }
 
-export const createGrowth = (held: Held): Growth => {
+export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Growth => {
   const { dataplane, services, backends, serviceIds, regions, now } = held
-  let refusedUntilMs = Number.NEGATIVE_INFINITY
+  const inTurn = createTurns()
+  /** The size that the flow cache could not be given, and until when that is not tried again. */
+  let refused: { readonly flows: number; readonly untilMs: number } | null = null
+  /** The size that it is to have; where nothing is tracked it has none. */
+  let { flows } = dataplane.shape
 
   /**
    * False: a service finds no room, and the next seed may do better. Else what is to be done when the program has been
@@ -70,8 +88,21 @@ export const createGrowth = (held: Held): Growth => {
     }
   }
 
-  const reshape = async (change: Partial<Shape>): Promise<void> => {
-    const shape = { ...dataplane.shape, ...change }
+  /** What it was to be, while another change was under way: no table has become smaller meanwhile. */
+  const shapeWith = (change: Partial<Shape>): Shape => {
+    const { shape } = dataplane
+    const larger = (key: 'services' | 'backends' | 'slots'): number => Math.max(shape[key], change[key] ?? 0)
+    return {
+      ...shape,
+      ...change,
+      services: larger('services'),
+      backends: larger('backends'),
+      slots: larger('slots'),
+    }
+  }
+
+  const moveTo = async (change: Partial<Shape>): Promise<void> => {
+    const shape = shapeWith(change)
     held.isMoving = true
     try {
       for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
@@ -83,6 +114,7 @@ export const createGrowth = (held: Held): Growth => {
     serviceIds.grow(shape.services)
     regions.grow(shape.slots)
   }
+  const reshape = (change: Partial<Shape>): Promise<void> => inTurn(() => moveTo(change))
 
   const takeRegion = async (size: number): Promise<number> => {
     const base = regions.take(size)
@@ -114,7 +146,10 @@ export const createGrowth = (held: Held): Growth => {
           throw new BalancerError('ERR_LIMIT', `more than ${MAX_BACKENDS - 1} backends in all`)
       }
       if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
-      if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) change.tracking = true
+      if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) {
+        change.tracking = true
+        change.flows = flows
+      }
       if (Object.keys(change).length > 0) await reshape(change)
     },
     fit: async limits => {
@@ -124,16 +159,22 @@ export const createGrowth = (held: Held): Growth => {
         if (limits[key] > shape[key]) change[key] = limits[key]
       if (shape.anyPort && ![...services.values()].some(({ entry }) => entry?.port === 0))
         change.anyPort = false
-      const isOther = shape.tracking
-        ? cacheBits({ flows: limits.flows, tracking: true }) !== cacheBits(shape)
-        : limits.flows !== shape.flows
       if (Object.keys(change).length > 0) await reshape(change)
-      if (!isOther || now() < refusedUntilMs) return
+
+      flows = limits.flows
+      if (!shape.tracking || cacheBits({ flows, tracking: true }) === cacheBits(shape)) {
+        refused = null
+        return
+      }
+      if (refused?.flows === flows && now() < refused.untilMs) return
       try {
-        await reshape({ flows: limits.flows })
+        await reshape({ flows })
+        refused = null
       } catch (error) {
         if (!(error instanceof BalancerError) || error.code !== 'ERR_LIMIT') throw error
-        refusedUntilMs = now() + RETRY_MS
+        const isNew = refused?.flows !== flows
+        refused = { flows, untilMs: now() + RETRY_MS }
+        onRefused?.({ flows, reason: error.message, isNew, retryMs: RETRY_MS })
       }
     },
     freshSlots: async size => {

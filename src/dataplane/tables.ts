@@ -6,7 +6,7 @@ import type { Limits } from '../model.js'
 import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
-import { createGrowth } from './growth.js'
+import { createGrowth, type GrowthOptions } from './growth.js'
 import { openHeld, type WantedService } from './held.js'
 import { formerRow } from './load.js'
 import { createPutting, type PuttingOptions } from './putting.js'
@@ -53,7 +53,7 @@ export interface Tables extends Tracking {
   counts(): Promise<ReadonlyMap<string, ServiceCounts>>
 }
 
-export interface TablesOptions extends TrackingOptions, PuttingOptions {
+export interface TablesOptions extends TrackingOptions, PuttingOptions, GrowthOptions {
   /** Milliseconds, monotonic. */
   readonly now: () => number
 }
@@ -61,7 +61,7 @@ export interface TablesOptions extends TrackingOptions, PuttingOptions {
 export const createTables = (dataplane: Dataplane, options: TablesOptions): Tables => {
   const held = openHeld(dataplane, options.now)
   const { services, backends, serviceIds, regions } = held
-  const growth = createGrowth(held)
+  const growth = createGrowth(held, options)
   const { reshape, makeRoom, fit } = growth
 
   const putOne = createPutting(held, growth, options)
