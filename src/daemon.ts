@@ -180,8 +180,8 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       sweep: (swept, request) =>
         sweeper.sweep({
           ...request,
-          flowCacheFd: swept.descriptor('flow_cache'),
-          slotsFd: swept.descriptor('slots'),
+          flowCache: swept.handle('flow_cache'),
+          slots: swept.handle('slots'),
         }),
     })
 
@@ -212,7 +212,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
 
     const running = balancer
     const ticking = setInterval(() => {
-      tables.tick()
+      tables.tick().catch(failed('the time of tracked slots'))
       running.tick()
     }, TICK_MS)
     closing.push(() => clearInterval(ticking))

@@ -7,6 +7,7 @@ import { convertTables, lackingCounts, loadFor, otherTables } from './found-maps
 import { closeFound, type Found } from './generation.js'
 import { mapNames, traceLayout } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
+import type { MapHandle } from './map-handle.js'
 import { readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
@@ -345,9 +346,10 @@ export class Dataplane {
     return jiffiesOf(this.#loaded)
   }
 
-  /** The descriptor of a map, for another thread of this process. */
-  descriptor(name: MappedName): number {
-    return this.#map(name).fd
+  /** A map, for another thread of this process. */
+  handle(name: MappedName): MapHandle {
+    const map = this.#map(name)
+    return { fd: map.fd, id: map.info.id }
   }
 
   /** Runs one frame through the program (BPF_PROG_TEST_RUN); with `shape.trace` says what it met. */

@@ -1,20 +1,19 @@
 /** The thread that sweeps the flow cache, slice by slice. Started by sweeper.ts. */
 import { parentPort } from 'node:worker_threads'
-import { loadNative } from '../native.js'
+import { type MapHandle, openHandle } from './map-handle.js'
 import { sweep } from './sweep.js'
 import type { SweepAnswer, SweepJob } from './sweeper.js'
 
 /** Mapped once, for as long as the data plane has the same map: mapping 128 MB takes as long as sweeping them. */
-const mapping = (): ((fd: number) => Promise<ArrayBuffer>) => {
+const mapping = (): ((handle: MapHandle) => Promise<ArrayBuffer>) => {
   let known: { readonly id: number; readonly memory: ArrayBuffer } | null = null
-  return async fd => {
-    const map = loadNative().BpfMap.fromFd(fd)
+  return async handle => {
+    const { id } = handle
+    if (known?.id === id) return known.memory
+    const map = openHandle(handle)
     try {
-      const { id } = map.info
-      if (known?.id !== id) {
-        known = null
-        known = { id, memory: await map.mmap() }
-      }
+      known = null
+      known = { id, memory: await map.mmap() }
       return known.memory
     } finally {
       map.close()
@@ -26,7 +25,7 @@ const slotsOf = mapping()
 
 const answer = async (job: SweepJob): Promise<SweepAnswer> => {
   try {
-    const memory = { flowCache: await flowCacheOf(job.flowCacheFd), slots: await slotsOf(job.slotsFd) }
+    const memory = { flowCache: await flowCacheOf(job.flowCache), slots: await slotsOf(job.slots) }
     return sweep(memory, job)
   } catch (error) {
     return { error: error instanceof Error ? error.message : String(error) }

@@ -2,12 +2,12 @@
 import type { Worker } from 'node:worker_threads'
 import { BalancerError } from '../errors.js'
 import { startThread } from '../thread.js'
+import type { MapHandle } from './map-handle.js'
 import type { SweepRequest, SweepResult } from './sweep.js'
 
-/** What the thread is told: the maps by their descriptors in this process. */
 export interface SweepJob extends SweepRequest {
-  readonly flowCacheFd: number
-  readonly slotsFd: number
+  readonly flowCache: MapHandle
+  readonly slots: MapHandle
 }
 
 export type SweepAnswer = SweepResult | { readonly error: string }

@@ -23,8 +23,8 @@ export interface LiveFlows {
 }
 
 export interface Tracking {
-  /** Once a second: slots whose time has come move on. */
-  tick(): void
+  /** Once a second: slots whose time has come move on. While one is under way another does nothing. */
+  tick(): Promise<void>
   /** One sweep of the flow cache; resolves when its findings are in effect. */
   sweep(): Promise<void>
   /** null: the service tracks nothing. */
@@ -81,20 +81,28 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
     tick: async () => {
       if (isTicking || held.isMoving) return
       isTicking = true
-      const waiting = [...services.values()].filter(
-        ({ slots, wanted }) => wanted && slots.isDue(idleMs(wanted.service)),
-      )
-      await inSlices(waiting, isHeld, ({ slots, wanted }, slice) =>
-        slots.tick(slice, idleMs(wanted!.service), wanted!.service.tracking, pressure()),
-      )
-      isTicking = false
+      try {
+        const waiting = [...services.values()].filter(
+          ({ slots, wanted }) => wanted && slots.isDue(idleMs(wanted.service)),
+        )
+        await inSlices(waiting, isHeld, ({ slots, wanted }, slice) =>
+          slots.tick(slice, idleMs(wanted!.service), wanted!.service.tracking, pressure()),
+        )
+      } finally {
+        isTicking = false
+      }
     },
     sweep: async () => {
       if (!dataplane.shape.tracking || !options.sweep || held.isMoving) return
       const beganMs = now()
       const swept = dataplane.memory('flow_cache')
-      const { flows, exceptions } = await options.sweep(dataplane, sweepRequest())
-      if (held.isMoving || swept !== dataplane.memory('flow_cache')) return
+      const isGone = (): boolean => held.isMoving || swept !== dataplane.memory('flow_cache')
+      const found = await options.sweep(dataplane, sweepRequest()).catch((error: unknown) => {
+        if (isGone()) return null // its maps went while it was under way
+        throw error
+      })
+      if (found === null || isGone()) return
+      const { flows, exceptions } = found
       const inUse = createSlotSet(exceptions)
       const tracked = [...services.values()].filter(({ slots }) => slots.isTracked())
       await inSlices(tracked, isHeld, ({ slots, wanted }, slice) =>
