@@ -65,7 +65,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
     const table = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
     const entries = new Map(
       [...services.values()].map(
-        at => [at, at.wanted ? serviceEntryOf(at.wanted.service, at, held.seed) : at.entry] as const,
+        at => [at, at.wanted ? serviceEntryOf(at.wanted.service, at, next.shape.seed) : at.entry] as const,
       ),
     )
     for (const entry of entries.values()) if (entry && !table.put(entry)) return false

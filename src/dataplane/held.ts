@@ -47,8 +47,6 @@ export interface Held {
   slots: SlotMemory
   table: ServiceTable
   interfaces: readonly EntryInterface[]
-  /** 32 hex digits: keys the flow hash. */
-  seed: string
   /** It is about to move to another program's maps: slots are not to be written meanwhile. */
   isMoving: boolean
   /** Milliseconds, monotonic. */
@@ -100,7 +98,6 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     slots,
     table,
     interfaces: readInterfaces(dataplane.memory('interfaces')),
-    seed: shape.seed,
     isMoving: false,
     now,
   }

@@ -27,7 +27,7 @@ export const createPutting = (
   { freshSlots, reshape }: Pick<Growth, 'freshSlots' | 'reshape'>,
   options: PuttingOptions,
 ): ((wanted: WantedService) => Promise<number>) => {
-  const { services, backends, serviceIds, regions } = held
+  const { dataplane, services, backends, serviceIds, regions } = held
 
   const rulesOf = (service: Service, listed: ReadonlySet<number>): OwnerRules => ({
     tracking: service.tracking,
@@ -107,7 +107,7 @@ export const createPutting = (
     }
     const found = at.wanted ? null : at.entry
     Object.assign(at, { wanted, ids, listed })
-    at.entry = serviceEntryOf(service, at, held.seed)
+    at.entry = serviceEntryOf(service, at, dataplane.shape.seed)
     const broken = found && breakingEntry(found, at.entry)
     if (broken) options.onBroken?.(service.name, broken)
     services.set(name, at)

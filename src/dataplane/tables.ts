@@ -108,9 +108,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     },
     fit,
     setSeed: async wanted => {
-      if (wanted === held.seed) return
-      held.seed = wanted
-      await reshape({ seed: wanted })
+      if (wanted !== dataplane.shape.seed) await reshape({ seed: wanted })
     },
     serviceOf,
     backendOf: id => {
@@ -124,6 +122,8 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       return id === undefined ? noCount : dataplane.counts.backend(id)
     },
     counts: async () => {
+      // The rows are those of the program that runs now.
+      const { shape } = dataplane
       const [rows, unforwarded] = await Promise.all([
         dataplane.counts.backends(),
         dataplane.counts.services(),
@@ -134,7 +134,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
           name,
           {
             backends: new Map([...backends.ofService(at.id)].map(([identity, id]) => [identity, row(id)])),
-            retired: [formerRow(dataplane.shape, at.id), ...backends.dyingOf(at.id)]
+            retired: [formerRow(shape, at.id), ...backends.dyingOf(at.id)]
               .map(row)
               .reduce(addCounts, noCount),
             unforwarded: unforwarded.get(at.id) ?? noTraffic,

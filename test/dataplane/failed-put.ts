@@ -112,3 +112,20 @@ t.test('a service for which no other program can be loaded is not there', { skip
   await tables.put([web({ owner: 0 })])
   t.same(tables.identities(), [WEB])
 })
+
+t.test('a seed that could not be changed is changed by the next try', { skip }, async t => {
+  const { dataplane, tables } = await openSite(t)
+  await tables.put([web({ owner: 0 })])
+  const seed = 'f'.repeat(32)
+  dataplane.reshape = () => Promise.reject(new Error('no memory'))
+  await t.rejects(tables.setSeed(seed), /no memory/)
+  Reflect.deleteProperty(dataplane, 'reshape')
+  const hashSeed = () =>
+    createServiceTable(dataplane.memory('services'), 0, 0, () => 0).entries()[0]!.hashSeed
+  const before = hashSeed()
+  await tables.put([web({ owner: 1 })])
+  t.equal(hashSeed(), before, 'the program goes by the seed that it has')
+  await tables.setSeed(seed)
+  t.equal(dataplane.shape.seed, seed)
+  t.not(hashSeed(), before)
+})
