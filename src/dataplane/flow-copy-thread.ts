@@ -1,24 +1,15 @@
 /** The thread that copies a flow cache, and holds slots meanwhile. Started by flow-copier.ts. */
 import { parentPort } from 'node:worker_threads'
-import { loadNative } from '../native.js'
 import { ageOf, SECONDS_PER_UNIT } from './flow-clock.js'
-import type { CopyAnswer, CopyJob, CopyOrder } from './flow-copier.js'
+import type { CopyAnswer, CopyJob, CopyMessage, CopyOrder } from './flow-copier.js'
 import { type CopyOptions, copyFlows, mergeFlows } from './flow-copy.js'
 import type { Entry } from './flow-entry.js'
 import { backendLayout, flowClass, serviceLayout, serviceState } from './layout.js'
+import { mapped } from './map-handle.js'
 import { currentOf, homeOf, K, stateOf, U } from './slot.js'
-import { type Hold, holdSlots } from './slot-hold.js'
+import { type HeldSlots, holdSlots, restoreSlots, slotsToHold } from './slot-hold.js'
 import { slotMemory } from './slots.js'
 import { slotOfEntry } from './sweep.js'
-
-const mapped = async (fd: number): Promise<ArrayBuffer> => {
-  const map = loadNative().BpfMap.fromFd(fd)
-  try {
-    return await map.mmap()
-  } finally {
-    map.close()
-  }
-}
 
 /** As a sweep has it: a half-open or closed flow that is over for good. */
 const SHORT_UNITS = 60 / SECONDS_PER_UNIT
@@ -54,11 +45,22 @@ const flagsBy = async ({ fd, stride, offset }: NonNullable<CopyJob['held']>['bac
 
 let options: CopyOptions | null = null
 let shadow: Uint32Array | null = null
-let hold: Hold | null = null
+let hold: { readonly memory: ArrayBuffer; readonly slots: HeldSlots } | null = null
+
+const restore = (): void => {
+  if (hold) restoreSlots(hold.memory, hold.slots)
+  hold = null
+}
 
 const copy = async ({ from, to, tail, held, tables }: CopyJob): Promise<CopyAnswer> => {
   const isException = tables ? await exceptionsBy(tables) : () => true
-  if (held) hold = holdSlots(await mapped(held.slots), await flagsBy(held.backends))
+  if (held) {
+    const memory = await mapped(held.slots)
+    hold = { memory, slots: slotsToHold(memory, await flagsBy(held.backends)) }
+    // Known elsewhere before they are written: this thread may die.
+    parentPort?.postMessage({ held: hold.slots } satisfies CopyMessage)
+    holdSlots(memory, hold.slots)
+  }
   options = {
     from: { memory: await mapped(from.fd), format: from.format },
     to: await mapped(to),
@@ -74,10 +76,10 @@ const answer = async (order: CopyOrder): Promise<CopyAnswer> => {
   try {
     if (order.kind === 'copy') return await copy(order.job)
     const copied = order.kind === 'merge' && options && shadow ? mergeFlows(options, shadow) : 0
-    hold?.restore()
+    restore()
     return { copied, lost: 0 }
   } catch (error) {
-    hold?.restore()
+    restore()
     return { error: error instanceof Error ? error.message : String(error) }
   }
 }

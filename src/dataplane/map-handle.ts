@@ -7,6 +7,16 @@ export interface MapHandle {
   readonly id: number
 }
 
+/** The memory of a map whose descriptor is kept open meanwhile. */
+export const mapped = async (fd: number): Promise<ArrayBuffer> => {
+  const map = loadNative().BpfMap.fromFd(fd)
+  try {
+    return await map.mmap()
+  } finally {
+    map.close()
+  }
+}
+
 /** @throws when the descriptor is closed, or another map's */
 export const openHandle = ({ fd, id }: MapHandle): BpfMap => {
   const map = loadNative().BpfMap.fromFd(fd)

@@ -123,7 +123,14 @@ export const moveOver = async (
     }
     await move()
   } catch (error) {
-    await copier.end(false)
+    await copier
+      .end(false)
+      .catch((cause: unknown) =>
+        log.error(
+          { event: 'flows.held', reason: String(cause) },
+          'slots stay with the backends that they were given back to',
+        ),
+      )
     throw error
   }
   await copier.end(true)

@@ -5,34 +5,53 @@
  */
 import { LOW } from './flow-entry.js'
 import { backendFlags, slotLayout } from './layout.js'
-import { currentOf, G, homeOf, L, slotWord } from './slot.js'
+import { currentOf, G, homeOf, L, type SlotWord, slotWord } from './slot.js'
 import { slotMemory } from './slots.js'
 
-export interface Hold {
-  /** As they were, unless somebody has written them since. */
-  restore(): void
+/** Plain data: whoever knows it can give the slots back. */
+export interface HeldSlots {
+  /** Of all slots. */
+  readonly indexes: Uint32Array
+  /** Their words beforehand. */
+  readonly before: Float64Array
 }
 
-/** @param flagsOf BACKEND_* of an id */
-export const holdSlots = (memory: ArrayBuffer, flagsOf: (id: number) => number): Hold => {
-  const slots = slotMemory(memory)
-  const words = new Uint32Array(memory)
-  const held: { readonly index: number; readonly before: number; readonly during: number }[] = []
+const during = (before: SlotWord): SlotWord => slotWord(L, homeOf(before), homeOf(before))
+
+/** The slots that are to be held; nothing is written yet. @param flagsOf BACKEND_* of an id */
+export const slotsToHold = (memory: ArrayBuffer, flagsOf: (id: number) => number): HeldSlots => {
+  const { words, read } = slotMemory(memory)
+  const indexes: number[] = []
+  const found: SlotWord[] = []
   const count = memory.byteLength / 8
   for (let index = 0; index < count; index++) {
     const state = (words[2 * index + LOW]! >>> slotLayout.SLOT_STATE_SHIFT) & 3
     if (state !== G && state !== L) continue
-    const before = slots.read(index)
-    const home = homeOf(before)
-    if (home === currentOf(before) || home === 0 || flagsOf(home) & backendFlags.BACKEND_DEAD) continue
-    const during = slotWord(L, home, home)
-    slots.write(index, during)
-    held.push({ index, before, during })
+    const word = read(index)
+    const home = homeOf(word)
+    if (home === currentOf(word) || home === 0 || flagsOf(home) & backendFlags.BACKEND_DEAD) continue
+    indexes.push(index)
+    found.push(word)
   }
-  return {
-    restore: () => {
-      for (const { index, before, during } of held.splice(0))
-        if (slots.read(index) === during) slots.write(index, before)
-    },
+  return { indexes: Uint32Array.from(indexes), before: Float64Array.from(found) }
+}
+
+/** What somebody has written since stays. */
+const exchange = (
+  memory: ArrayBuffer,
+  { indexes, before }: HeldSlots,
+  words: (before: SlotWord) => readonly [expected: SlotWord, next: SlotWord],
+): void => {
+  const whole = new BigUint64Array(memory)
+  for (let i = 0; i < indexes.length; i++) {
+    const [expected, next] = words(before[i]!)
+    Atomics.compareExchange(whole, indexes[i]!, BigInt(expected), BigInt(next))
   }
 }
+
+export const holdSlots = (memory: ArrayBuffer, held: HeldSlots): void =>
+  exchange(memory, held, before => [before, during(before)])
+
+/** As they were; it may be done twice. */
+export const restoreSlots = (memory: ArrayBuffer, held: HeldSlots): void =>
+  exchange(memory, held, before => [during(before), before])
