@@ -23,6 +23,8 @@ export interface JournalWriter {
   start(): void
   /** Replaces a checked file, atomically and durably; jobs are done one after the other. Never rejects. */
   write(job: WriteJob): Promise<WriteAnswer>
+  /** What is under way fails, and no file is replaced any more, even if the disk answers later. Resolves when it cannot. */
+  giveUp(): Promise<void>
 }
 
 export const createJournalWriter = (
@@ -31,11 +33,14 @@ export const createJournalWriter = (
   /** In the order in which the thread answers. */
   const waiting: ((answer: WriteAnswer) => void)[] = []
   let thread: Worker | null = null
+  /** The last thread that was given up. */
+  let ended = Promise.resolve()
 
   const start = (): Worker => {
     const started = startWorker()
     let cause = 'the thread that writes it has ended'
     started.on('message', (answer: WriteAnswer) => {
+      if (thread !== started) return
       waiting.shift()?.(answer)
       if (waiting.length === 0) started.unref()
     })
@@ -43,7 +48,8 @@ export const createJournalWriter = (
       cause = String(error)
     })
     started.on('exit', () => {
-      if (thread === started) thread = null
+      if (thread !== started) return
+      thread = null
       for (const settle of waiting.splice(0)) settle({ error: cause })
     })
     started.unref()
@@ -61,6 +67,14 @@ export const createJournalWriter = (
         waiting.push(resolve)
         thread.postMessage(job)
       }),
+    giveUp: () => {
+      const given = thread
+      thread = null
+      for (const settle of waiting.splice(0)) settle({ error: 'given up' })
+      given?.unref()
+      if (given) ended = given.terminate().then(() => undefined)
+      return ended
+    },
   }
 }
 

@@ -23,6 +23,8 @@ const FORMAT = { name: 'linimo-journal 1' }
 const MODE = 0o600
 /** A disk that hangs holds up no answer for longer. */
 const PATIENCE_MS = 2000
+/** Nor the end of the daemon. */
+const END_PATIENCE_MS = 10_000
 
 const weight = z.int().min(0).max(1000)
 const backendSchema = z.strictObject({
@@ -93,6 +95,8 @@ export interface Journal {
   /** Keeps what differs from the file. Resolves when it is on the disk, or with why it is not. */
   save(wanted: Wanted): Promise<string | null>
   status(): JournalStatus
+  /** Whoever comes next may read it: all is on the disk, or never comes there. */
+  end(patienceMs?: number): Promise<void>
 }
 
 /** Of a configuration file: an applied text counts until the file is edited. */
@@ -205,10 +209,11 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
   let entries = found.content.changes.length + found.content.orders.length
   let error: string | null = null
   let latest: Wanted | null = null
+  let isEnded = false
   journalWriter.start()
 
   const write = async (): Promise<void> => {
-    if (!latest) return
+    if (!latest || isEnded) return
     const content = contentOf(latest, clocks)
     entries = content.changes.length + content.orders.length
     const body = JSON.stringify(content)
@@ -233,6 +238,18 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
     await write()
     return noFailures
   })
+  /** @returns whether all that was wanted until now has been written, or could not be, within that time */
+  const isDoneWithin = async (ms: number): Promise<boolean> => {
+    const done = changed([]).then(() => true)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<false>(resolve => {
+      timer = setTimeout(() => resolve(false), ms)
+      timer.unref()
+    })
+    const isDone = await Promise.race([done, late])
+    clearTimeout(timer)
+    return isDone
+  }
 
   return {
     replay: file => {
@@ -245,16 +262,17 @@ export const openJournal = (stateDir: string, clocks: Clocks, log: Log): Journal
     },
     save: async wanted => {
       latest = wanted
-      const done = changed([]).then(() => true)
-      let timer: NodeJS.Timeout | undefined
-      const late = new Promise<false>(resolve => {
-        timer = setTimeout(() => resolve(false), PATIENCE_MS)
-        timer.unref()
-      })
-      const isDone = await Promise.race([done, late])
-      clearTimeout(timer)
-      return isDone ? error : `${path} is not written yet: the disk is slow`
+      return (await isDoneWithin(PATIENCE_MS)) ? error : `${path} is not written yet: the disk is slow`
     },
     status: () => ({ path, entries, error }),
+    end: async (patienceMs = END_PATIENCE_MS) => {
+      if (await isDoneWithin(patienceMs)) return
+      isEnded = true
+      void journalWriter.giveUp()
+      log.error(
+        { event: 'journal.lost', path },
+        'the disk is too slow: the last change is not in the journal',
+      )
+    },
   }
 }

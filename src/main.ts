@@ -10,7 +10,7 @@ import { pinnedSeed } from './dataplane/pins.js'
 import { BalancerError } from './errors.js'
 import { createHandlers, type DaemonInfo } from './handlers.js'
 import { systemClock } from './health/clock.js'
-import { openJournal } from './journal.js'
+import { type Journal, openJournal } from './journal.js'
 import { takeLock } from './lock.js'
 import { createLog, type Log, type LogLevel } from './log.js'
 import { createEndpoint } from './metrics/endpoint.js'
@@ -65,7 +65,12 @@ export const runDaemon = async (options: RunOptions): Promise<void> => {
   const lock = takeLock(pinDir === null ? [stateDir] : [stateDir, pinDir])
   try {
     await ensureNotRunning({ socketPath, peerOf: peerCredentials })
-    await runLocked(options, { text, config }, readConfigFile, hangUps, log)
+    const journal = openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
+    try {
+      await runLocked(options, { text, config }, journal, readConfigFile, hangUps, log)
+    } finally {
+      await journal.end() // the lock is what keeps others from reading it
+    }
   } finally {
     lock.release()
   }
@@ -104,13 +109,13 @@ const listenForHangUps = (): { take(reload: () => void): void } => {
 const runLocked = async (
   options: RunOptions,
   file: { readonly text: string; readonly config: Config },
+  journal: Journal,
   readConfigFile: () => string,
   hangUps: ReturnType<typeof listenForHangUps>,
   log: Log,
 ): Promise<void> => {
   const { peerCredentials } = loadNative()
   const { pinDir, stateDir } = options
-  const journal = openJournal(stateDir, { now: systemClock.now, wall: Date.now }, log)
   const audit = openAudit(stateDir, log)
   const { wanted, warnings } = journal.replay(file)
   for (const warning of warnings) log.warn({ event: 'journal.warning' }, warning)

@@ -1,10 +1,21 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { parseConfig } from '../src/config.js'
 import { driftOf, withDrift } from '../src/drift.js'
 import { openJournal } from '../src/journal.js'
+import { journalWriter } from '../src/journal-writer.js'
 import type { Backend, Config } from '../src/model.js'
 import { type Wanted, wantedBy, withOrder } from '../src/wanted.js'
 import { keepLog, temporaryDirectory } from './control/fixtures/daemon.js'
@@ -232,6 +243,35 @@ t.test('changes that come together are written together, and the last counts', a
   t.same(new Set(await Promise.all(weights)), new Set([null]))
   const { wanted } = openJournal(directory, createClocks().clocks, keepLog()).replay(file(b1, b2))
   t.equal(wanted.config.services[0]!.backends[0]!.weight, 51)
+})
+
+t.test('at the end of a process its last change is on the disk, or never comes there', async t => {
+  const stateDir = temporaryDirectory(t)
+  const { clocks } = createClocks()
+  const log = keepLog()
+  const { config } = file(b1, b2)
+  const journal = openJournal(stateDir, clocks, log)
+  void journal.save(changedWanted(config))
+  await journal.end()
+  const path = join(stateDir, 'journal')
+  const written = readFileSync(path, 'utf8')
+  t.match(written, /10\.0\.0\.9/)
+
+  // A disk that hangs: nobody reads what is to be replaced.
+  execFileSync('mkfifo', [`${path}.tmp`])
+  const slow = openJournal(stateDir, clocks, log)
+  t.match(await slow.save(wantedBy(config)), /is not written yet/)
+  await slow.end(10)
+  t.match(
+    log.lines.filter(({ level }) => level === 'error'),
+    [{ fields: { event: 'journal.lost' } }],
+  )
+  const disk = openSync(`${path}.tmp`, constants.O_RDONLY | constants.O_NONBLOCK)
+  t.teardown(() => closeSync(disk))
+  await journalWriter.giveUp()
+  t.equal(readFileSync(disk, 'utf8'), '', 'the thread that waited for the disk has ended')
+  t.match(await slow.save(changedWanted(config)), /given up/)
+  t.equal(readFileSync(path, 'utf8'), written)
 })
 
 t.test('put onto the same configuration, a drift gives what it was taken from', async t => {
