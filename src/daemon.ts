@@ -9,6 +9,8 @@ import { createTables, type EntryInterface } from './dataplane/tables.js'
 import { type Clock, systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
+import { restoredHealth } from './health/restored.js'
+import { partsOf } from './identities.js'
 import type { Journal } from './journal.js'
 import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
@@ -141,23 +143,6 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
     closing.push(() => nextHops.close())
 
-    const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
-    const monitor = createMonitor(
-      probe,
-      clock,
-      (key, now, before) => {
-        healthFile.changed()
-        balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
-      },
-      healthFile.restored,
-    )
-    closing.push(() => monitor.close())
-    closing.push(() => healthFile.close())
-    const keepingAges = setInterval(() => healthFile.changed(), KEEP_AGES_MS)
-    closing.push(() => clearInterval(keepingAges))
-    const builder = createRingBuilder()
-    closing.push(() => builder.close())
-
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
     const now = (): number => performance.now()
@@ -184,6 +169,23 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
           slots: swept.handle('slots'),
         }),
     })
+
+    const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
+    const monitor = createMonitor(
+      probe,
+      clock,
+      (key, now, before) => {
+        healthFile.changed()
+        balancer?.healthChanged(key, now, before).catch(failed('a change of health'))
+      },
+      restoredHealth(healthFile.restored, key => tables.isDead(...partsOf(key))),
+    )
+    closing.push(() => monitor.close())
+    closing.push(() => healthFile.close())
+    const keepingAges = setInterval(() => healthFile.changed(), KEEP_AGES_MS)
+    closing.push(() => clearInterval(keepingAges))
+    const builder = createRingBuilder()
+    closing.push(() => builder.close())
 
     let balancer: Balancer | null = null
     balancer = createBalancer({

@@ -24,6 +24,12 @@ const named = new WeakMap<Backend, Named>()
 /** Names a backend among all: its service's identity, then its own. */
 export const keyOf = (service: string, identity: string): string => `${service} ${identity}`
 
+/** What keyOf() was made of. */
+export const partsOf = (key: string): [service: string, identity: string] => {
+  const end = key.indexOf(' ')
+  return [key.slice(0, end), key.slice(end + 1)]
+}
+
 const nameOf = (own: string, service: Service, backend: Backend): Named => {
   const before = named.get(backend)
   if (before?.service === own) return before

@@ -8,6 +8,7 @@ import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { createGrowth, type GrowthOptions } from './growth.js'
 import { openHeld, type WantedService } from './held.js'
+import { backendFlags } from './layout.js'
 import { formerRow } from './load.js'
 import { createPutting, type PuttingOptions } from './putting.js'
 import { createTracking, type Tracking, type TrackingOptions } from './tracking.js'
@@ -44,6 +45,8 @@ export interface Tables extends Tracking {
   fit(limits: Limits): Promise<void>
   /** Another key for the flow hash: every flow may change its slot. */
   setSeed(seed: string): Promise<void>
+  /** Whether a backend gets packets of its old flows; null: it is not there. */
+  isDead(service: string, backend: string): boolean | null
   /** What names an id in a trace. */
   serviceOf(id: number): string | null
   backendOf(id: number): { readonly service: string; readonly identity: string } | null
@@ -109,6 +112,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     fit,
     setSeed: async wanted => {
       if (wanted !== dataplane.shape.seed) await reshape({ seed: wanted })
+    },
+    isDead: (service, backend) => {
+      const at = services.get(service)
+      const id = at && backends.idOf(at.id, backend)
+      return id === undefined ? null : (backends.flags(id) & backendFlags.BACKEND_DEAD) !== 0
     },
     serviceOf,
     backendOf: id => {

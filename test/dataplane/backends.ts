@@ -1,38 +1,8 @@
 /** Which records of backends a control process goes on with that finds the tables of an earlier one. */
 import t from 'tap'
-import { parseConfig } from '../../src/config.js'
-import { Dataplane, shapeFor } from '../../src/dataplane/dataplane.js'
-import { createTables, type Tables, type WantedService } from '../../src/dataplane/tables.js'
-import { backendIdentity, type Service } from '../../src/model.js'
+import { createTables, type Tables } from '../../src/dataplane/tables.js'
 import { skip } from '../fixtures/native.js'
-
-const SEED = '000102030405060708090a0b0c0d0e0f'
-const SIZE = 251
-
-const service = (addresses: readonly string[]): Service => {
-  const backends = addresses.map(address => `      - { address: ${address} }`).join('\n')
-  const { config } = parseConfig(
-    `interfaces: [lo]\nservices:\n  web:\n    vip: 192.0.2.10\n    port: 80\n    protocol: tcp\n    ring-size: ${SIZE}\n    backends:\n${backends}\n`,
-  )
-  return config.services[0]!
-}
-
-/** All slots in turn. */
-const wanted = (addresses: readonly string[]): WantedService => {
-  const one = service(addresses)
-  return {
-    service: one,
-    backends: one.backends.map(backend => ({
-      identity: backendIdentity(one, backend),
-      address: backend.address,
-      port: 80,
-      isDead: false,
-      isDraining: false,
-      nextHop: null,
-    })),
-    owners: Int32Array.from({ length: SIZE }, (_, slot) => slot % addresses.length),
-  }
-}
+import { loadSmall, wanted } from '../fixtures/wanted.js'
 
 const held = async (tables: Tables): Promise<string[]> =>
   [...(await tables.counts()).values()].flatMap(({ backends }) => [...backends.keys()]).sort()
@@ -41,13 +11,7 @@ t.test(
   'a backend that was removed for good stays away from a process that finds the tables',
   { skip },
   async t => {
-    const dataplane = await Dataplane.load(
-      shapeFor({ services: 4, backends: 8, slots: 1024, flows: 4096 }, SEED, {
-        interfaces: 16,
-        rejectsPerSecond: 0,
-        tracking: true,
-      }),
-    )
+    const dataplane = await loadSmall()
     t.teardown(() => dataplane.close())
     let now = 0
     let swept: Uint32Array = new Uint32Array(8)

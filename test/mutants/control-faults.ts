@@ -90,8 +90,8 @@ export const controlFaults: readonly ControlFault[] = [
     test: MODEL,
     file: 'balancer.ts',
     description: 'a backend that is out of the file after a restart is cut',
-    search: 'if (after === wanted) return\n    follow(after)',
-    replace: 'return',
+    search: 'settle(present => withStrays(present, held, clock.now()))',
+    replace: '',
   },
   {
     test: MODEL,
@@ -108,7 +108,7 @@ export const controlFaults: readonly ControlFault[] = [
     replace: 'false',
   },
   {
-    test: MODEL,
+    test: 'home.ts',
     file: 'dataplane/tracking.ts',
     description: 'a drain ends while flows without an entry rest',
     search: 'isExact: !at.slots.isHome(id),',
