@@ -41,7 +41,7 @@ export const drainView = (
   }
 }
 
-/** Nothing is known of flows on untracked slots: where a backend that takes flows owns some, its count is a least one. */
+/** Nothing is known of flows on untracked slots: where a backend that takes flows owns some, its count is at least one. */
 const flowsOf = ({ state, service, slots, flows, tracking }: BackendFacts) => {
   const isUntracked = flows === null || (state === 'enabled' && tracking.tracked === 0)
   if (isUntracked) return { flows: null, flowsAtLeast: false }

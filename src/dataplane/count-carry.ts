@@ -5,6 +5,7 @@
 import { type BpfMap, loadNative } from '../native.js'
 import type { FoundMap } from './generation.js'
 import { valueSizes } from './load.js'
+import { u32 } from './map-key.js'
 import { ofCounts } from './map-layout.js'
 
 export const countNames = ['backend_counts', 'service_counts', 'verdicts', 'flow_counts'] as const
@@ -15,7 +16,6 @@ export interface CountCarry {
   again(): Promise<void>
 }
 
-const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 const wordsOf = (bytes: Uint8Array): BigUint64Array<ArrayBuffer> => new BigUint64Array(bytes.slice().buffer)
 
 /**

@@ -12,6 +12,7 @@ import {
 } from './counters.js'
 import { flowCountLayout } from './layout.js'
 import { formerRow, type Loaded, type MapName, type Shape } from './load.js'
+import { u32 } from './map-key.js'
 import { readCounts } from './map-reading.js'
 import { type Verdict, verdictNames } from './verdicts.js'
 
@@ -32,8 +33,6 @@ export interface Counts {
   /** What a service of another identity has counted by this id is forgotten; the verdicts' totals are not. */
   clearService(id: number): void
 }
-
-const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
 /** @param loaded what runs: another one after a move */
 export const createCounts = (loaded: () => Loaded): Counts => {

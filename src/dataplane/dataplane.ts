@@ -8,6 +8,7 @@ import { closeFound, type Found } from './generation.js'
 import { mapNames, traceLayout } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
 import type { MapHandle } from './map-handle.js'
+import { u32 } from './map-key.js'
 import { readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
@@ -18,8 +19,6 @@ export { cacheBits, type Shape, shapeFor } from './load.js'
 export { type Verdict, verdictNames } from './verdicts.js'
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-
-const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
 export interface Trace {
   readonly verdict: Verdict

@@ -1,6 +1,6 @@
 /** The thread that copies a flow cache, and holds slots meanwhile. Started by flow-copier.ts. */
 import { parentPort } from 'node:worker_threads'
-import { ageOf, SECONDS_PER_UNIT } from './flow-clock.js'
+import { ageOf } from './flow-clock.js'
 import type { CopyAnswer, CopyJob, CopyMessage, CopyOrder } from './flow-copier.js'
 import { type CopyOptions, copyFlows, mergeFlows } from './flow-copy.js'
 import type { Entry } from './flow-entry.js'
@@ -9,10 +9,7 @@ import { mapped } from './map-handle.js'
 import { currentOf, homeOf, K, stateOf, U } from './slot.js'
 import { type HeldSlots, holdSlots, restoreSlots, slotsToHold } from './slot-hold.js'
 import { slotMemory } from './slots.js'
-import { slotOfEntry } from './sweep.js'
-
-/** As a sweep has it: a half-open or closed flow that is over for good. */
-const SHORT_UNITS = 60 / SECONDS_PER_UNIT
+import { SHORT_UNITS, slotOfEntry } from './sweep.js'
 
 /** By what the tables say: a live entry that its slot would not answer for. */
 const exceptionsBy = async ({ services, backends, slots, now }: NonNullable<CopyJob['tables']>) => {

@@ -5,6 +5,7 @@ import type { MapLayout } from './map-layout.js'
 const { FLOW_FINGERPRINT_BITS, FLOW_SEEN_BITS, FLOWS_PER_BUCKET } = flowLayout
 const SPARE_BITS = 32 - FLOW_FINGERPRINT_BITS
 const ID_BITS = slotLayout.SLOT_CURRENT_BITS
+/** Which half of a u64 is the lower one, as 32-bit words. */
 export const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 
 export interface Entry {

@@ -1,8 +1,7 @@
 /** Reads of whole maps that no memory is shared with: per-CPU counters, the devmap. */
 import { type BpfMap, loadNative } from '../native.js'
 import { sumOverCpus } from './counters.js'
-
-const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
+import { u32 } from './map-key.js'
 
 /** Rows of an array map. */
 export interface Rows {

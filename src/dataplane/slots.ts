@@ -2,6 +2,7 @@
  * The slots of one ring in the data plane's memory, and when each last changed. A slot is written with one 8-byte store,
  * and only when it differs.
  */
+import { LOW } from './flow-entry.js'
 import { slotLayout } from './layout.js'
 import {
   currentOf,
@@ -18,7 +19,6 @@ import {
   withTime,
 } from './slot.js'
 
-const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 const HIGH_UNIT = 2 ** 32
 const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
 

@@ -3,6 +3,7 @@
  * writes meanwhile: an entry is removed by compare-exchange against what was read.
  */
 import { ageOf, SECONDS_PER_UNIT } from './flow-clock.js'
+import { LOW } from './flow-entry.js'
 import { flowClass, flowLayout, slotLayout, slotState } from './layout.js'
 import { createSlotSet, type SlotSet } from './slot-set.js'
 
@@ -10,7 +11,7 @@ const { FLOWS_PER_BUCKET, FLOW_FINGERPRINT_BITS } = flowLayout
 const ID_MASK = 2 ** slotLayout.SLOT_CURRENT_BITS - 1
 const SEEN_MASK = 2 ** flowLayout.FLOW_SEEN_BITS - 1
 /** A half-open or closed flow that is over for good. */
-const SHORT_UNITS = 60 / SECONDS_PER_UNIT
+export const SHORT_UNITS = 60 / SECONDS_PER_UNIT
 /** 2654435769 modulo 2^32, inverted: the bucket's bits back to the hash bits that gave the slot. */
 const INVERSE = 340573321
 
@@ -44,7 +45,6 @@ export interface SweepResult {
   readonly exceptions: Uint32Array
 }
 
-const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
 const HIGH = 1 - LOW
 /** The members of an entry that lie in its upper half, and how far the stamp reaches into it. */
 const CLASS_SHIFT = flowLayout.FLOW_CLASS_SHIFT - 32
