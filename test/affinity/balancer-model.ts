@@ -12,6 +12,7 @@ import { skip } from '../fixtures/native.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { type BalancedKind, balancedKinds, createBalancedChanges } from './fixtures/balanced-changes.js'
 import { type BalancedSite, type FileService, openBalancedSite } from './fixtures/balanced-site.js'
+import { service } from './fixtures/file-service.js'
 import { createPopulation, newTally } from './fixtures/flows.js'
 
 const seed = chosenSeed(Date.now() >>> 0)
@@ -23,17 +24,6 @@ const START_MS = 2 ** 32 - 300_000
 const RATE = 1
 const QUIET_RATE = 0.12
 
-const service = (name: string, more: Partial<FileService> = {}): FileService => ({
-  name,
-  vip: '192.0.2.10',
-  port: 80,
-  protocol: 'tcp',
-  tracking: 'on-change',
-  idle: '60s',
-  isChecked: true,
-  isThere: true,
-  ...more,
-})
 const services = (tracking: FileService['tracking'] = 'on-change'): FileService[] =>
   [
     service('web'),

@@ -7,21 +7,11 @@ import { seededRandom } from '../fixtures/random.js'
 import { BALANCER_MAC, CLIENT_MAC } from '../fixtures/tables.js'
 import { tcp } from '../fixtures/transport.js'
 import { openBalancedSite } from './fixtures/balanced-site.js'
-
-const web = {
-  name: 'web',
-  vip: '192.0.2.10',
-  port: 80,
-  protocol: 'tcp',
-  tracking: 'on-change',
-  idle: '60s',
-  isChecked: false,
-  isThere: true,
-} as const
+import { service } from './fixtures/file-service.js'
 
 t.test('tables that grow at the start of a process lose no packet', { skip }, async t => {
   const site = await openBalancedSite({
-    services: [{ ...web }],
+    services: [service('web', { isChecked: false })],
     backends: 6,
     flows: 1024,
     startMs: 1_000_000,
@@ -38,8 +28,8 @@ t.test('tables that grow at the start of a process lose no packet', { skip }, as
   const before = site.run(bytes)
   t.ok(before)
   site.kill()
-  const [service] = site.services
-  for (let i = 0; i < 6; i++) service!.backends.push(site.make(service!))
+  const [web] = site.services
+  for (let i = 0; i < 6; i++) web!.backends.push(site.make(web!))
   site.edit()
   const { grown } = site.seen
   await site.start()

@@ -3,16 +3,9 @@ import t, { type Test } from 'tap'
 import type { ServiceRow } from '../../src/control/protocol.js'
 import type { Daemon } from '../../src/lab/daemon.js'
 import { brokenOf, EVERY_MS, echoConfig, hold, PORT } from '../fixtures/echo-site.js'
+import { logged } from '../fixtures/logged.js'
 import { openPinnedSite, type PinnedSite, pinnedConfig } from '../fixtures/pinned-site.js'
 import { attachedXdp, type ConfigFile, serve, skip } from '../fixtures/site.js'
-
-const logged = (daemon: Daemon, event: string): Record<string, unknown>[] =>
-  daemon.running
-    .output()
-    .stdout.split('\n')
-    .filter(line => line.startsWith('{'))
-    .map(line => JSON.parse(line) as Record<string, unknown>)
-    .filter(entry => entry.event === event)
 
 const openSite = async (
   t: Test,

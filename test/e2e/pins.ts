@@ -6,6 +6,7 @@ import t from 'tap'
 import type { Daemon } from '../../src/lab/daemon.js'
 import { VIP } from '../../src/lab/lab.js'
 import { loadNative } from '../../src/native.js'
+import { logged } from '../fixtures/logged.js'
 import { isPinned, openPinnedSite, type PinnedSite, pinnedConfig } from '../fixtures/pinned-site.js'
 import { attachedXdp, type ConfigFile, fetchNames, skip } from '../fixtures/site.js'
 
@@ -17,15 +18,6 @@ const ready = async (site: PinnedSite, config: ConfigFile): Promise<Daemon> => {
   await daemon.ready()
   return daemon
 }
-
-/** What the daemon has logged, one event's entries. */
-const logged = (daemon: Daemon, event: string): Record<string, unknown>[] =>
-  daemon.running
-    .output()
-    .stdout.split('\n')
-    .filter(line => line.startsWith('{'))
-    .map(line => JSON.parse(line) as Record<string, unknown>)
-    .filter(entry => entry.event === event)
 
 const generationOf = ({ pinDir }: PinnedSite): string =>
   join(pinDir, readdirSync(pinDir).find(name => /^\d+$/.test(name)) ?? 'none')

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { ServiceRow } from '../../src/control/protocol.js'
 import type { Daemon } from '../../src/lab/daemon.js'
 import { brokenOf, EVERY_MS, echoConfig, hold, PORT } from '../fixtures/echo-site.js'
+import { logged } from '../fixtures/logged.js'
 import { buildAnother, type Edits } from '../fixtures/other-build.js'
 import { openPinnedSite, type PinnedSite, pinnedConfig } from '../fixtures/pinned-site.js'
 import { type ConfigFile, serve, skip } from '../fixtures/site.js'
@@ -20,14 +21,6 @@ const otherTables: Edits = {
 const otherCache: Edits = {
   'shared.h': source => source.replace('\tFLOW_SECONDS_PER_UNIT = 4,', '\tFLOW_OLDER = 1,\n$&'),
 }
-
-const logged = (daemon: Daemon, event: string): Record<string, unknown>[] =>
-  daemon.running
-    .output()
-    .stdout.split('\n')
-    .filter(line => line.startsWith('{'))
-    .map(line => JSON.parse(line) as Record<string, unknown>)
-    .filter(entry => entry.event === event)
 
 const openSite = async (t: Test): Promise<PinnedSite & { readonly config: ConfigFile }> => {
   const site = await openPinnedSite(t)
