@@ -9,8 +9,8 @@ import { mapNames, traceLayout } from './layout.js'
 import { type Loaded, load, type MapName, type MappedName, type Shape, unload } from './load.js'
 import type { MapHandle } from './map-handle.js'
 import { u32 } from './map-key.js'
-import { readOutPorts } from './map-reading.js'
 import { formerOf, jiffiesOf, moveOver } from './move-over.js'
+import { createOutPorts } from './out-ports.js'
 import { type FoundLink, openPins, type Pins } from './pins.js'
 import { createTurns } from './turns.js'
 import { type Verdict, verdictNames } from './verdicts.js'
@@ -56,7 +56,7 @@ const moveTo = async (link: XdpLink, loaded: Loaded): Promise<void> => {
 export class Dataplane {
   #loaded: Loaded
   #links = new Map<number, XdpLink>()
-  #outPorts = new Map<number, number>()
+  readonly #outPorts = createOutPorts(() => this.#map('out_ports'))
   #pins: Pins | null = null
   /** As what it is pinned; null: not yet. */
   #generation: number | null = null
@@ -116,7 +116,7 @@ export class Dataplane {
       const dataplane = new Dataplane(loaded, log)
       if (others.length > 0) await dataplane.#convert(found, others, pins)
       else await dataplane.#adopt(found, links, pins)
-      dataplane.#outPorts = readOutPorts(loaded.maps.get('out_ports')!)
+      dataplane.#outPorts.adopt()
       return dataplane
     } catch (cause) {
       closeFound(found)
@@ -329,15 +329,7 @@ export class Dataplane {
 
   /** The devmap's place of an interface, made on first use. @throws BalancerError `ERR_LIMIT` */
   outPort(ifindex: number): number {
-    const devmap = this.#map('out_ports')
-    const taken = new Set(this.#outPorts.values())
-    let port = this.#outPorts.get(ifindex) ?? 0
-    if (!this.#outPorts.has(ifindex)) while (taken.has(port)) port++
-    if (port >= devmap.info.maxEntries)
-      throw new BalancerError('ERR_LIMIT', `more than ${devmap.info.maxEntries} interfaces lead to backends`)
-    devmap.update(u32(port), u32(ifindex))
-    this.#outPorts.set(ifindex, port)
-    return port
+    return this.#outPorts.of(ifindex)
   }
 
   /** The kernel's jiffies, now. */
