@@ -74,9 +74,13 @@ const connection = (everyMs: number): void => {
   const socket = connect({ host: options.host, port: options.port, noDelay: true })
   let timer: NodeJS.Timeout | undefined
   let why = 'closed by the other side'
+  /** Nothing is sent any more; the last answer may yet come. */
+  let isLeaving = false
   const leave = (backend: string): void => {
     if (backend !== talk.backend) return
     why = 'asked to'
+    isLeaving = true
+    clearTimeout(timer)
     socket.end()
   }
   leavers.add(leave)
@@ -101,7 +105,7 @@ const connection = (everyMs: number): void => {
     if (heard === 'stale') return
     clearTimeout(timer)
     if (heard === 'moved') socket.destroy()
-    else timer = setTimeout(ask, pause(everyMs))
+    else if (!isLeaving) timer = setTimeout(ask, pause(everyMs))
   })
   socket.on('connect', () => {
     clearTimeout(timer)
