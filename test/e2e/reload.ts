@@ -114,6 +114,8 @@ t.test('a reload that adds a backend fails no request, on moved slots neither', 
   const ended = performance.timeOrigin + performance.now()
   // Handshakes that may be under way come first: for some seconds a moved slot's SYNs go where they went.
   await untilServes(site, 'b4')
+  // Slots whose time came while the first ones were looked at follow with the next look, a second later.
+  await sleep(1500)
   const settled = performance.timeOrigin + performance.now()
   await sleep(1500)
   const outcomes = await load.end()
