@@ -2,9 +2,8 @@
 import t from 'tap'
 import { createTables } from '../../src/dataplane/tables.js'
 import { skip } from '../fixtures/native.js'
-import { loadSmall, wanted } from '../fixtures/wanted.js'
+import { loadSmall, WEB, webInTurn } from '../fixtures/web.js'
 
-const WEB = '192.0.2.10:80/tcp'
 const [A, B] = ['10.0.0.1:80', '10.0.0.2:80']
 
 t.test('the count is exact when no slot in grace or learning has the backend as home', { skip }, async t => {
@@ -20,7 +19,7 @@ t.test('the count is exact when no slot in grace or learning has the backend as 
       exceptions: new Uint32Array(0),
     }),
   })
-  const both = wanted(['10.0.0.1', '10.0.0.2'])
+  const both = webInTurn([1, 2])
   await tables.put([both])
   t.same(tables.flows(WEB, A), { live: 0, isExact: true, sweepBeganMs: Number.NEGATIVE_INFINITY })
 

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { createTables, type Tables } from '../../src/dataplane/tables.js'
 import { skip } from '../fixtures/native.js'
-import { loadSmall, wanted } from '../fixtures/wanted.js'
+import { loadSmall, webInTurn } from '../fixtures/web.js'
 
 const held = async (tables: Tables): Promise<string[]> =>
   [...(await tables.counts()).values()].flatMap(({ backends }) => [...backends.keys()]).sort()
@@ -21,15 +21,15 @@ t.test(
         sweep: async () => ({ flows: swept, live: 0, removed: 0, exceptions: new Uint32Array(0) }),
       })
     const first = open()
-    await first.put([wanted(['10.0.0.1', '10.0.0.2', '10.0.0.3'])])
-    await first.put([wanted(['10.0.0.1', '10.0.0.3'])])
+    await first.put([webInTurn([1, 2, 3])])
+    await first.put([webInTurn([1, 3])])
 
     const second = open()
     t.same(await held(second), ['10.0.0.1:80', '10.0.0.3:80'])
 
     const ids = (tables: Tables) => [1, 2, 3, 4, 5, 6, 7].filter(id => tables.backendOf(id) !== null)
     t.same(ids(second), [1, 3], 'its id is nobody’s')
-    await second.put([wanted(['10.0.0.1', '10.0.0.2', '10.0.0.3'])])
+    await second.put([webInTurn([1, 2, 3])])
     t.same(ids(second), [1, 3, 4], 'when it comes back it has another id')
 
     // Flows may hold the former id: it is used again once two sweeps have found none.
@@ -40,13 +40,13 @@ t.test(
     swept = Uint32Array.of(0, 0, 1, 0, 0, 0, 0, 0)
     await sweep()
     await sweep()
-    const five = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.5', '10.0.0.6']
-    await second.put([wanted(five)])
+    const five = [1, 2, 3, 5, 6]
+    await second.put([webInTurn(five)])
     t.same(ids(second), [1, 3, 4, 5, 6])
     swept = new Uint32Array(8)
     await sweep()
     await sweep()
-    await second.put([wanted([...five, '10.0.0.7', '10.0.0.8'])])
+    await second.put([webInTurn([...five, 7, 8])])
     t.same(ids(second), [1, 2, 3, 4, 5, 6, 7])
   },
 )

@@ -1,45 +1,18 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { WantedBackend } from '../../src/dataplane/backends.js'
 import { addTraffic } from '../../src/dataplane/counters.js'
 import { Dataplane, shapeFor } from '../../src/dataplane/dataplane.js'
 import { createTables, type Tables } from '../../src/dataplane/tables.js'
 import type { Log } from '../../src/log.js'
-import { type Service, serviceIdentity } from '../../src/model.js'
 import { ifindexOf, mountBpffs, vethPair } from '../fixtures/host.js'
 import { inOwnNamespaces, native, skip } from '../fixtures/native.js'
+import { service as tracked, WEB, webInTurn } from '../fixtures/web.js'
 
 const SEED = '000102030405060708090a0b0c0d0e0f'
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-const service: Service = {
-  name: 'web',
-  vip: '192.0.2.1',
-  port: 80,
-  protocol: 'tcp',
-  forward: 'dr',
-  scheduler: 'maglev',
-  ringSize: 251,
-  hash: ['source', 'source-port', 'destination', 'destination-port'],
-  noBackend: 'reject',
-  tracking: 'never',
-  idleTimeMs: 1000,
-  udpIdleTimeMs: 1000,
-  leaveDeadlineMs: 0,
-  lastResort: 'drained',
-  health: null,
-  backends: [],
-}
-const IDENTITY = serviceIdentity(service)
-const backend = (last: number): WantedBackend => ({
-  identity: `10.0.0.${last}:80`,
-  address: `10.0.0.${last}`,
-  port: 80,
-  nextHop: null,
-  isDead: false,
-  isDraining: false,
-})
+const service = { ...tracked, tracking: 'never' } as const
 
 /** A data plane that is pinned, opened again and again, and time that passes when it is told to. */
 const openSite = (t: Test) => {
@@ -75,17 +48,10 @@ const openSite = (t: Test) => {
   return { open, forwarded, pass }
 }
 
-const put = (tables: Tables, ...lasts: readonly number[]) =>
-  tables.put([
-    {
-      service,
-      backends: lasts.map(backend),
-      owners: Int32Array.from({ length: 251 }, (_, slot) => slot % lasts.length),
-    },
-  ])
+const put = (tables: Tables, ...lasts: readonly number[]) => tables.put([{ ...webInTurn(lasts), service }])
 
 const told = async ({ dataplane, tables }: { dataplane: Dataplane; tables: Tables }) => {
-  const counts = (await tables.counts()).get(IDENTITY)!
+  const counts = (await tables.counts()).get(WEB)!
   const verdicts = await dataplane.counts.verdicts()
   return {
     backends: Object.fromEntries(
@@ -132,7 +98,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
     const { backends, ...totals } = await told(third)
     t.same([backends, totals], [{ '10.0.0.1:80': 10 }, { service: 65, verdict: 65 }], 'in larger maps')
 
-    third.tables.remove([IDENTITY])
+    third.tables.remove([WEB])
     pass(2000)
     await put(third.tables, 9)
     t.same(await told(third), { backends: { '10.0.0.9:80': 0 }, service: 0, verdict: 65 }, 'another service')
