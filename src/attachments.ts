@@ -196,7 +196,7 @@ export const createAttachments = ({
     entries: () =>
       names.flatMap(name => {
         const link = byName.get(name)
-        return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac }] : []
+        return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }] : []
       }),
     status: () => names.map(statusOf),
   }

@@ -66,7 +66,7 @@ const firstOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): Netlink
 const entriesOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): EntryInterface[] =>
   interfaces.flatMap(name => {
     const link = links.find(one => one.name === name)
-    return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac }] : []
+    return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }] : []
   })
 
 const delay = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))

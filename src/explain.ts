@@ -163,7 +163,7 @@ export const createExplainer = async (
       const destination = frame.slice(0, 6)
       if (macText(destination) !== entryMac) {
         entryMac = macText(destination)
-        await tables.setInterfaces([{ ifindex: entry.ifindex, mac: destination }])
+        await tables.setInterfaces([{ ifindex: entry.ifindex, mac: destination, mtu: entry.mtu }])
       }
       const { returnValue, data, trace } = dataplane.run(frame, entry.ifindex)
       const action = actions[returnValue] ?? 'ABORTED'

@@ -105,7 +105,7 @@ export const loadBalancer = async (
     shapeFor(limits, SEED, { interfaces: 16, rejectsPerSecond: 1000, tracking: true }),
   )
   const tables = createTables(dataplane, { now: () => performance.now() })
-  await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC) }])
+  await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC), mtu: 1500 }])
   const tracking = flows === null ? 'never' : 'always'
   await tables.put(services.map(service => wantedOf(service, interfaces, tracking)))
   return { dataplane, tables }

@@ -199,6 +199,10 @@ export const createBackendStore = (
           port: wanted.port,
           service,
           idle,
+          mtu: 65535,
+          spread: 0,
+          key: 0,
+          source: new Uint8Array(16),
           addr: addressBytes(wanted.address),
         }),
       )

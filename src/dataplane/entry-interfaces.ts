@@ -4,6 +4,8 @@ import { interfaceLayout } from './layout.js'
 export interface EntryInterface {
   readonly ifindex: number
   readonly mac: Uint8Array
+  /** Bytes of an IP packet: a longer frame was merged from several. */
+  readonly mtu: number
 }
 
 /** A width of the table, a power of two times `width`, at which no two of them meet. */
@@ -19,7 +21,9 @@ export const writeInterfaces = (memory: ArrayBuffer, interfaces: readonly EntryI
   const buckets = words.length / width
   const byBucket = new Map(interfaces.map(one => [one.ifindex % buckets, one]))
   for (let bucket = 0; bucket < buckets; bucket++) {
-    const record = interfaceLayout.encode(byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6) })
+    const record = interfaceLayout.encode(
+      byBucket.get(bucket) ?? { ifindex: 0, mac: new Uint8Array(6), mtu: 0 },
+    )
     new BigUint64Array(record.buffer).forEach((word, i) => {
       if (words[bucket * width + i] !== word) Atomics.store(words, bucket * width + i, word)
     })
@@ -32,4 +36,4 @@ export const readInterfaces = (memory: ArrayBuffer): EntryInterface[] =>
     interfaceLayout.decode(new Uint8Array(memory, bucket * interfaceLayout.size, interfaceLayout.size)),
   )
     .filter(({ ifindex }) => ifindex !== 0)
-    .map(({ ifindex, mac }) => ({ ifindex, mac: Uint8Array.from(mac) }))
+    .map(({ ifindex, mac, mtu }) => ({ ifindex, mac: Uint8Array.from(mac), mtu }))

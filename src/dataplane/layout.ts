@@ -1,18 +1,22 @@
 // Generated from bpf/shared.h by tools/btf-layout.ts; `npm run layout` writes it again.
-import { bytes, struct, u16, u16be, u32, u64, u64s, u8 } from './codec.js'
+import { bytes, struct, u16, u16be, u32, u32be, u64, u64s, u8 } from './codec.js'
 
 /** struct backend, 64 bytes. */
 export const backendLayout = struct(64, {
   dstMac: bytes(0, 6),
   srcMac: bytes(6, 6),
   ifindex: u32(12),
-  outPort: u32(16),
-  mode: u8(20),
-  flags: u8(21),
-  port: u16be(22),
-  service: u32(24),
-  idle: u16(28),
+  mode: u8(16),
+  flags: u8(17),
+  mtu: u16(18),
+  outPort: u8(20),
+  spread: u8(21),
+  idle: u16(22),
+  service: u16(24),
+  port: u16be(26),
+  key: u32be(28),
   addr: bytes(32, 16),
+  source: bytes(48, 16),
 })
 
 /** struct backend_count, 40 bytes. */
@@ -57,6 +61,7 @@ export const flowCountLayout = struct(32, {
 export const interfaceLayout = struct(16, {
   mac: bytes(0, 6),
   ifindex: u32(8),
+  mtu: u32(12),
 })
 
 /** struct pressure_line, 64 bytes. */
@@ -100,6 +105,8 @@ export const backendFlags = {
   BACKEND_DEAD: 2,
   BACKEND_NO_NEW: 4,
   BACKEND_GONE: 8,
+  BACKEND_KEYED: 16,
+  BACKEND_BARE: 32,
 } as const
 
 /** enum flow_class */
@@ -124,12 +131,18 @@ export const flowLayout = {
 export const forwardMode = {
   FORWARD_NONE: 0,
   FORWARD_DR: 1,
+  FORWARD_IPIP: 2,
+  FORWARD_GRE: 3,
+  FORWARD_GUE: 4,
 } as const
 
 /** enum service_flags */
 export const serviceFlags = {
   SERVICE_REJECT: 1,
   SERVICE_SYN_OPENS: 2,
+  SERVICE_CLAMP_MSS: 4,
+  SERVICE_PING_ANSWER: 8,
+  SERVICE_PING_DROP: 16,
 } as const
 
 /** enum service_state */
@@ -163,14 +176,31 @@ export const verdict = {
   PASS_FRAGMENT: 4,
   PASS_TRUNCATED: 5,
   PASS_EXTENSION_HEADERS: 6,
+  PASS_PING: 7,
+  PASS_TUNNEL_ERROR: 8,
   DROP_TRUNCATED: 16,
   DROP_NO_BACKEND: 17,
   DROP_NO_NEXT_HOP: 18,
   DROP_REJECT_LIMITED: 19,
+  DROP_TOO_BIG: 20,
+  DROP_TOO_BIG_LIMITED: 21,
+  DROP_AGGREGATED: 22,
+  DROP_NO_HEADROOM: 23,
+  DROP_PING: 24,
+  DROP_PING_LIMITED: 25,
   TX_DR: 32,
   TX_REJECT_RST: 33,
   TX_REJECT_UNREACHABLE: 34,
+  TX_TOO_BIG: 35,
+  TX_PING: 36,
+  TX_TUNNEL_ERROR: 37,
+  TX_IPIP: 38,
+  TX_GRE: 39,
+  TX_GUE: 40,
   REDIRECT_DR: 48,
+  REDIRECT_IPIP: 49,
+  REDIRECT_GRE: 50,
+  REDIRECT_GUE: 51,
 } as const
 
 export const mapNames = ['backend_counts', 'backends', 'flow_cache', 'flow_counts', 'interfaces', 'out_ports', 'pressure', 'reject_budget', 'service_counts', 'services', 'slots', 'test_clock', 'trace', 'verdicts'] as const

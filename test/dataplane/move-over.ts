@@ -98,7 +98,7 @@ t.test(
 t.test('two changes that need another program at a time both come into effect', { skip }, async t => {
   const dataplane = await Dataplane.load(shapeFor(limits(4096), SEED))
   const tables = createTables(dataplane, { now: () => 0 })
-  const interfaces = [1, 257].map(ifindex => ({ ifindex, mac: new Uint8Array(6) }))
+  const interfaces = [1, 257].map(ifindex => ({ ifindex, mac: new Uint8Array(6), mtu: 1500 }))
   await Promise.all([tables.fit({ ...limits(4096), services: 64 }), tables.setInterfaces(interfaces)])
   t.match(dataplane.shape, { services: 64, interfaces: 512 })
   await dataplane.close()
