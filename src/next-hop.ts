@@ -74,7 +74,13 @@ export const resolveNextHop = (
     const out = isRouted ? wayOut(tables, route.nextHops[0]!.ifindex) : entry
     if (!out) return { reason: 'neither its route nor its entry interface exists', neighbour: null }
     return {
-      nextHop: { ifindex: out.ifindex, mac: macBytes(mac), sourceMac: out.mac ?? new Uint8Array(6) },
+      nextHop: {
+        ifindex: out.ifindex,
+        mac: macBytes(mac),
+        sourceMac: out.mac ?? new Uint8Array(6),
+        mtu: out.mtu,
+        source: null,
+      },
       neighbour: null,
     }
   }
@@ -99,7 +105,13 @@ export const resolveNextHop = (
     return { reason: `neighbour ${address} on ${link?.name ?? hop.ifindex} ${asked}`, neighbour: key }
   }
   return {
-    nextHop: { ifindex: out.link.ifindex, mac: neighbour.mac, sourceMac: out.link.mac },
+    nextHop: {
+      ifindex: out.link.ifindex,
+      mac: neighbour.mac,
+      sourceMac: out.link.mac,
+      mtu: out.link.mtu,
+      source: null,
+    },
     neighbour: key,
   }
 }

@@ -34,6 +34,8 @@ export interface NextHops {
 export interface Target {
   readonly address: string
   readonly mac: string | null
+  /** It may be behind a gateway; default: it must be on the link, as direct routing demands. */
+  readonly isTunnelled?: boolean
 }
 
 export interface NextHopsOptions {
@@ -49,9 +51,11 @@ export interface NextHopsOptions {
 
 type Route = NetlinkRoute | { readonly error: string }
 
-const targetKey = ({ address, mac }: Target): string => `${address} ${mac ?? ''}`
+const targetKey = ({ address, mac, isTunnelled }: Target): string =>
+  `${address} ${mac ?? ''} ${isTunnelled ?? false}`
 
-const isSame = (a: Target, b: Target): boolean => a === b || (a.address === b.address && a.mac === b.mac)
+const isSame = (a: Target, b: Target): boolean =>
+  a === b || (a.address === b.address && a.mac === b.mac && a.isTunnelled === b.isTunnelled)
 
 export const createNextHops = async (options: NextHopsOptions): Promise<NextHops> => {
   const { netlink, log } = options

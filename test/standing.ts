@@ -6,7 +6,7 @@ import type { Resolution } from '../src/next-hop.js'
 import { standingOf, takers } from '../src/standing.js'
 
 const resolved: Resolution = {
-  nextHop: { ifindex: 1, mac: new Uint8Array(6), sourceMac: new Uint8Array(6) },
+  nextHop: { ifindex: 1, mac: new Uint8Array(6), sourceMac: new Uint8Array(6), mtu: 1500, source: null },
   neighbour: null,
 }
 const unresolved: Resolution = { reason: 'neighbour does not answer', neighbour: null }

@@ -85,6 +85,8 @@ export const wantedOf = (
         ifindex: toLoad.way === 'other' ? interfaces.other : interfaces.entry,
         mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
         sourceMac: macBytes(OUR_MAC),
+        mtu: 1500,
+        source: null,
       },
     })),
     owners:

@@ -16,6 +16,10 @@ export interface NextHop {
   readonly mac: Uint8Array
   /** The outgoing interface's, 6 bytes. */
   readonly sourceMac: Uint8Array
+  /** The longest packet that the route takes, in bytes from the IP header on: its MTU, at most the way out's. */
+  readonly mtu: number
+  /** The kernel's preferred source for the route, 16 bytes (IPv4 mapped); null: it names none. */
+  readonly source: Uint8Array | null
 }
 
 export interface WantedBackend {
@@ -72,11 +76,16 @@ interface Dying {
 
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
+const sameSource = (a: Uint8Array | null, b: Uint8Array | null): boolean =>
+  a === b || (a !== null && b !== null && sameBytes(a, b))
+
 const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
   a === b ||
   (a !== null &&
     b !== null &&
     a.ifindex === b.ifindex &&
+    a.mtu === b.mtu &&
+    sameSource(a.source, b.source) &&
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.sourceMac, b.sourceMac))
 

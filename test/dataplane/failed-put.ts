@@ -9,7 +9,7 @@ import { WEB, web } from '../fixtures/web.js'
 
 const SEED = '000102030405060708090a0b0c0d0e0f'
 const LIMITS = { services: 2, backends: 8, slots: 2048, flows: 1024 }
-const nextHop = { ifindex: 1, mac: new Uint8Array(6), sourceMac: new Uint8Array(6) }
+const nextHop = { ifindex: 1, mac: new Uint8Array(6), sourceMac: new Uint8Array(6), mtu: 1500, source: null }
 
 interface Ends {
   teardown(end: () => unknown): void
