@@ -14,7 +14,7 @@ import {
 } from '../fixtures/cases.js'
 import { frame, ipv6 } from '../fixtures/frames.js'
 import { seededRandom } from '../fixtures/random.js'
-import { BALANCER_MAC, backendEntry, entryInterface, hashKeys, serviceEntry } from '../fixtures/tables.js'
+import { backendEntry, entryInterface, hashKeys, serviceEntry } from '../fixtures/tables.js'
 import { tcp, udp } from '../fixtures/transport.js'
 
 const dataPlane = await instance(t)
@@ -79,7 +79,7 @@ t.test('a packet of no service is the host’s, to whatever MAC address', async 
 t.test('a service’s packet by an interface that takes part in nothing is the host’s', async t => {
   const bytes = sent(VIP, tcp({ from: 40000, to: 80 }))
   for (const ifindex of [2, 17]) {
-    const other = await instance(t, { ...caseTables, interfaces: [{ ifindex, mac: BALANCER_MAC }] })
+    const other = await instance(t, { ...caseTables, interfaces: [{ ...entryInterface, ifindex }] })
     t.match(
       other.run(bytes),
       { action: 'PASS', verdict: 'PASS_OTHER_HOST', packet: bytes },
@@ -97,7 +97,13 @@ t.test('each of thirty services of one address is found, and their neighbours ar
   const services = [...ports].map((port, id) =>
     serviceEntry(id, { vip: VIP, port, owners: [1], ringSize: 1 }),
   )
-  const tables = { hashKeys, services, backends: [backendEntry(1, 0)], interfaces: [entryInterface] }
+  const tables = {
+    hashKeys,
+    services,
+    backends: [backendEntry(1, 0)],
+    interfaces: [entryInterface],
+    vips: [],
+  }
   const many = await instance(t, tables)
   const found = (port: number): number | undefined =>
     many.run(sent(VIP, tcp({ from: 40000, to: port }))).service?.port

@@ -18,6 +18,7 @@ const tablesOf = (hash: readonly HashPart[], ports = [80], ringSize = 65537): Ta
     .map((spec, id) => serviceEntry(id, spec)),
   backends: BACKENDS.map(id => backendEntry(id, 0)),
   interfaces: [entryInterface],
+  vips: [],
 })
 
 interface Flow {

@@ -8,6 +8,23 @@ export interface ServiceEntry
   readonly hashSeed: bigint
   /** The owner of each slot: a backend's id, 0 for none. */
   readonly slots: Uint32Array
+  /** A SYN's MSS is lowered to what the backend's path takes. */
+  readonly clampsMss: boolean
+}
+
+/** How a packet gets to a backend that is not in the same segment. */
+export interface Tunnel {
+  readonly mode: 'ipip' | 'gre' | 'gue'
+  /** The outer addresses: the backend's, whose family is the outer header's, and the balancer's. */
+  readonly to: string
+  readonly from: string
+  /** So many of the last bits of `from` are the flow hash's. */
+  readonly spread: number
+  /** GRE: null is a header without a key. */
+  readonly key: number | null
+  /** GUE: the destination port, and whether it is variant 1, the packet right behind the UDP header. */
+  readonly port: number
+  readonly isBare: boolean
 }
 
 export interface BackendEntry {
@@ -19,11 +36,23 @@ export interface BackendEntry {
   /** The way out. */
   readonly ifindex: number
   readonly isResolved: boolean
+  /** Bytes of the longest IP packet that the path takes, before it is encapsulated. */
+  readonly mtu: number
+  /** null: direct routing. */
+  readonly tunnel: Tunnel | null
 }
 
 export interface InterfaceEntry {
   readonly ifindex: number
   readonly mac: string
+  /** Bytes of an IP packet. */
+  readonly mtu: number
+}
+
+/** What becomes of echo requests to a VIP. */
+export interface VipEntry {
+  readonly vip: string
+  readonly ping: 'answer' | 'pass' | 'drop'
 }
 
 export interface Tables {
@@ -32,4 +61,5 @@ export interface Tables {
   readonly services: readonly ServiceEntry[]
   readonly backends: readonly BackendEntry[]
   readonly interfaces: readonly InterfaceEntry[]
+  readonly vips: readonly VipEntry[]
 }
