@@ -200,6 +200,10 @@ export interface NetlinkRoute {
   /** RTN_*: 1 unicast, 2 local, 6 blackhole, 7 unreachable, 8 prohibit. */
   readonly type: number
   readonly priority: number
+  /** RTAX_MTU: what the route says, or what the kernel has learnt of the path (routeTo only); null: nothing. */
+  readonly mtu: number | null
+  /** RTA_PREFSRC, 4 or 16 bytes: the source that the kernel prefers; null: none is said. */
+  readonly source: Uint8Array | null
   readonly nextHops: readonly {
     readonly ifindex: number
     readonly gateway: Uint8Array | null

@@ -49,6 +49,8 @@ Napi::Object ToObject(Napi::Env env, const NetlinkRoute& route) {
   object["table"] = route.table;
   object["type"] = route.type;
   object["priority"] = route.priority;
+  object["mtu"] = route.mtu ? Napi::Number::New(env, route.mtu).As<Napi::Value>() : env.Null();
+  object["source"] = OrNull(env, route.source);
   object["nextHops"] = next_hops;
   return object;
 }

@@ -131,6 +131,8 @@ std::optional<NetlinkRoute> ParseRoute(const nlmsghdr* message) {
   route.destination = attributes.Bytes(RTA_DST);
   route.destination.resize(header->rtm_family == AF_INET ? 4
                                                          : 16);  // zeros where it is left out: the default
+  route.source = attributes.Bytes(RTA_PREFSRC);
+  route.mtu = Attributes(attributes[RTA_METRICS]).U32(RTAX_MTU);
   route.next_hops = NextHops(attributes);
   route.is_cloned = header->rtm_flags & RTM_F_CLONED;
   return route;

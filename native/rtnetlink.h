@@ -29,7 +29,8 @@ struct NetlinkNextHop {
 
 struct NetlinkRoute {
   uint32_t prefix_length, table, type, priority;
-  ByteString destination;
+  uint32_t mtu;  // of the route's metrics, or of an exception that the kernel has learnt; 0: none
+  ByteString destination, source;
   std::vector<NetlinkNextHop> next_hops;
   bool is_cloned;  // an answer or a cached exception, not an entry of the table
 };

@@ -31,6 +31,8 @@ const route = (
   table: 254,
   type: 1,
   priority: 0,
+  mtu: null,
+  source: null,
   nextHops: [{ ifindex, gateway, weight: 1 }],
   ...changes,
 })

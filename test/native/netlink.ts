@@ -143,6 +143,8 @@ if (inOwnNamespaces(t, import.meta.url)) {
       table: 254,
       type: 1,
       priority: 0,
+      mtu: null,
+      source: bytes('10.9.0.1'),
       nextHops: [hop(null)],
     })
     const oneOfTwo = (await hopTo('10.50.1.1'))?.gateway
@@ -151,6 +153,23 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.same(await hopTo('10.55.0.1'), hop('10.9.0.7'))
     t.same(await hopTo('fd000000000000000000000000000042'), hop(null))
     t.match(await netlink.routeTo(bytes('10.9.0.1')), { type: 2, nextHops: [{ ifindex: 1 }] }, 'of this host')
+  })
+
+  t.test('a route says its MTU and the source that the kernel prefers', async t => {
+    run('ip addr add 10.9.0.8/24 dev one')
+    run('ip route add 10.61.0.0/16 via 10.9.0.2 mtu 1400 src 10.9.0.8')
+    run('ip route add 10.62.0.0/16 via 10.9.0.2 mtu lock 1300')
+    run('ip -6 route add fd61::/64 via fd00::2 mtu 1380')
+    const route = (address: string) => netlink.routeTo(bytes(address))
+    t.match(await route('10.61.0.1'), { mtu: 1400, source: bytes('10.9.0.8') })
+    t.match(await route('10.62.0.1'), { mtu: 1300, source: bytes('10.9.0.1') })
+    t.match(await route('fd610000000000000000000000000001'), {
+      mtu: 1380,
+      source: bytes('fd000000000000000000000000000001'),
+    })
+    t.match(await route('10.50.1.1'), { mtu: null })
+    const listed = (await netlink.routes()).filter(({ mtu }) => mtu !== null)
+    t.same(listed.map(({ mtu }) => mtu).sort(), [1300, 1380, 1400])
   })
 
   t.test('no route is an error that says why', async t => {
