@@ -1,6 +1,6 @@
 /**
- * Wires: veth pairs into a switch (a bridge in a namespace of its own), and the settings without which XDP on veth
- * loses packets in silence.
+ * Wires: veth pairs into a switch (a bridge in a namespace of its own) or from host to host, and the settings without
+ * which XDP on veth loses packets in silence.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +16,46 @@ export interface Switch {
 
 const PASS_OBJECT = fileURLToPath(new URL('../../build/native/bpf/lab_pass.bpf.o', import.meta.url))
 
+const onDevice = (device: string, addresses: readonly string[]) => [
+  ...addresses.map(address => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
+  `link set ${device} up`,
+]
+
+/** Native XDP sees frames before a NIC would fill in their checksums: the sender has to. Ends TSO with it. */
+const fillChecksums = (host: Host, device: string) => host.run(['ethtool', '-K', device, 'tx', 'off'])
+
+/** So that the other end may send by XDP_TX. */
+const attachPass = (host: Host, device: string) => {
+  if (!existsSync(PASS_OBJECT)) throw new Error(`${PASS_OBJECT} is missing: run npm run setup`)
+  return host.ip(`link set dev ${device} xdpdrv obj ${PASS_OBJECT} sec xdp`)
+}
+
+/** One end of a cable. */
+export interface End {
+  readonly host: Host
+  readonly device: string
+  /** In CIDR form. */
+  readonly addresses: readonly string[]
+}
+
+/**
+ * A cable between two hosts whose frames are as on a real one: whole checksums, no longer than the MTU.
+ * @param options.xdp XDP may run on `b` and send from there
+ */
+export const addLink = async (a: End, b: End, options: { mtu?: number; xdp?: boolean } = {}) => {
+  const mtu = options.mtu ?? 1500
+  await a.host.ip(
+    `link add ${a.device} mtu ${mtu} type veth peer name ${b.device} mtu ${mtu} netns ${b.host.namespace}`,
+  )
+  for (const { host, device, addresses } of [a, b]) {
+    await fillChecksums(host, device)
+    await host.ip(...onDevice(device, addresses))
+  }
+  if (!options.xdp) return
+  await attachPass(a.host, a.device)
+  await a.host.run(['ethtool', '-K', a.device, 'gro', 'off']) // which came with XDP: it would merge what is captured
+}
+
 export const addSwitch = async (namespaces: Namespaces, name: string): Promise<Switch> => {
   const host = await namespaces.add(name)
   await host.sysctl({ 'ipv6/conf/all/disable_ipv6': 1, 'ipv6/conf/default/disable_ipv6': 1 })
@@ -29,12 +69,7 @@ export const addSwitch = async (namespaces: Namespaces, name: string): Promise<S
       `link set ${port} master br0`,
       `link set ${port} up`,
     )
-    await to.ip(
-      ...addresses.map(
-        address => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`,
-      ),
-      `link set ${device} up`,
-    )
+    await to.ip(...onDevice(device, addresses))
     return port
   }
   return {
@@ -42,12 +77,10 @@ export const addSwitch = async (namespaces: Namespaces, name: string): Promise<S
       await plug(to, device, addresses)
     },
     connectXdp: async (to, device, addresses) => {
-      if (!existsSync(PASS_OBJECT)) throw new Error(`${PASS_OBJECT} is missing: run npm run setup`)
       const port = await plug(to, device, addresses)
-      // Native XDP sees frames before the NIC would fill in their checksums: the sender has to.
-      await host.run(['ethtool', '-K', port, 'tx', 'off'])
-      await to.run(['ethtool', '-K', device, 'tx', 'off'])
-      await host.ip(`link set dev ${port} xdpdrv obj ${PASS_OBJECT} sec xdp`)
+      await fillChecksums(host, port)
+      await fillChecksums(to, device)
+      await attachPass(host, port)
     },
   }
 }

@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Lab } from './lab.js'
 
+/** Where the client is, where its files are, and what the backends serve. */
+export type Site = Pick<Lab, 'client' | 'directory' | 'files'>
+
 export interface Transfer {
   readonly bytes: number
   readonly seconds: number
@@ -24,14 +27,14 @@ const size = async (file: string) => (await stat(file)).size
 const TIMED = ['-sS', '-f', '-m', '60', '-w', '%{time_total}'] as const
 
 /** Makes a file of random bytes that every backend serves as /files/NAME. */
-export const makeFile = (lab: Lab, name: string, bytes: number): string => {
+export const makeFile = (lab: Site, name: string, bytes: number): string => {
   const file = join(lab.files, name)
   writeFileSync(file, randomBytes(bytes))
   return file
 }
 
 /** @param host the VIP as it stands in a URL: IPv6 in brackets */
-export const download = async (lab: Lab, host: string, name: string): Promise<Transfer> => {
+export const download = async (lab: Site, host: string, name: string): Promise<Transfer> => {
   const received = join(lab.directory, `received-${name}`)
   const seconds = await lab.client.run(['curl', ...TIMED, '-o', received, `http://${host}/files/${name}`])
   const [sent, got] = await Promise.all([sha256(join(lab.files, name)), sha256(received)])
@@ -39,7 +42,7 @@ export const download = async (lab: Lab, host: string, name: string): Promise<Tr
 }
 
 /** The backend's web server tells in which file it has put what it received. */
-export const upload = async (lab: Lab, host: string, name: string): Promise<Transfer> => {
+export const upload = async (lab: Site, host: string, name: string): Promise<Transfer> => {
   const sent = join(lab.files, name)
   const headers = join(lab.directory, `headers-${name}`)
   const to = `http://${host}/upload`
