@@ -4,7 +4,7 @@
 
 #include "packet.h"
 
-#define QUOTE_MAX 1280 /* bytes that sum_frame() can take in */
+#define SUMMED_MAX 9216 /* bytes that sum_frame() can take in */
 
 static __always_inline __u16 fold_checksum(__u64 sum)
 {
@@ -31,10 +31,10 @@ __attribute__((noinline)) __u64 sum_frame(struct xdp_md *ctx, __u32 offset, __u3
 	void *next = frame_start(ctx), *end = frame_end(ctx);
 	__u64 sum = 0;
 
-	if (offset > 2048 || len > QUOTE_MAX)
+	if (offset > 2048 || len > SUMMED_MAX)
 		return 0;
 	next += offset;
-	for (int i = 0; i < QUOTE_MAX / 4; i++) {
+	for (int i = 0; i < SUMMED_MAX / 4; i++) {
 		if (len < 4 || next + 4 > end)
 			break;
 		sum += *(__u32 *)next;

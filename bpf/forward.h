@@ -24,11 +24,15 @@ __stage enum verdict leave(struct packet *pkt, enum verdict tx, enum verdict red
 											      : DROP_NO_NEXT_HOP;
 }
 
+#include "forward_tunnel.h"
+
 __stage enum verdict forward(struct packet *pkt)
 {
 	pkt->backend = bpf_map_lookup_elem(&backends, &pkt->backend_id);
 	if (!pkt->backend || !(pkt->backend->flags & BACKEND_RESOLVED))
 		return DROP_NO_NEXT_HOP;
+	if (pkt->backend->mode != FORWARD_DR)
+		return forward_tunnel(pkt);
 	rewrite_dr(pkt);
 	return leave(pkt, TX_DR, REDIRECT_DR);
 }

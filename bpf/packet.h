@@ -72,6 +72,11 @@ static __always_inline __u32 length(const void *frame, const void *end)
 	return bytes;
 }
 
+static __always_inline _Bool is_ipv4_mapped(const struct in6_addr *addr)
+{
+	return !*(const __u64 *)&addr->s6_addr[0] && *(const __u32 *)&addr->s6_addr[8] == bpf_htonl(0xffff);
+}
+
 /* Eight bytes as they lie in memory; by a void pointer, for clang splits the load where it knows of less alignment. */
 static __always_inline __u64 load_u64(const void *from)
 {

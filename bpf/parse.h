@@ -13,6 +13,9 @@ struct vlan_tag {
 	__be16 ethertype;
 };
 
+/* From the frame's start to its IP header, at most. */
+#define L3_OFFSET_MAX (ETH_HLEN + VLAN_TAGS_MAX * sizeof(struct vlan_tag))
+
 struct extension_header {
 	__u8 next_header;
 	__u8 length; /* AH: 4-byte units, less 2; all others: 8-byte units, less 1 */

@@ -6,7 +6,6 @@
 #include "packet.h"
 #include "checksum.h"
 
-#define L3_OFFSET_MAX	(ETH_HLEN + VLAN_TAGS_MAX * sizeof(struct vlan_tag))
 #define REPLY_HOP_LIMIT 64
 
 /* A packet that may be answered: offsets in bytes from the frame's start, `l4_len` by the IP header. */

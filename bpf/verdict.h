@@ -89,9 +89,15 @@ static __always_inline int conclude(const struct packet *pkt, enum verdict verdi
 {
 	switch (verdict) {
 	case TX_DR:
+	case TX_IPIP:
+	case TX_GRE:
+	case TX_GUE:
 		count_forwarded(pkt, 0);
 		break;
 	case REDIRECT_DR:
+	case REDIRECT_IPIP:
+	case REDIRECT_GRE:
+	case REDIRECT_GUE:
 		count_forwarded(pkt, 1);
 		break;
 	default:
