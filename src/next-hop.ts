@@ -1,8 +1,8 @@
 /**
- * From a backend to its next hop, out of what the kernel knows: its route, then the neighbour on the link. Pure: the
- * kernel's tables come as values (src/next-hops.ts keeps them).
+ * From a backend to its next hop, out of what the kernel knows: its route, then the neighbour on the link, which is the
+ * backend itself or a gateway. Pure: the kernel's tables come as values (src/next-hops.ts keeps them).
  */
-import { macBytes } from './address.js'
+import { addressBytes, addressText, macBytes } from './address.js'
 import type { NextHop } from './dataplane/tables.js'
 import type { NetlinkLink, NetlinkNeighbour, NetlinkRoute } from './native.js'
 
@@ -15,7 +15,12 @@ const IFF_UP = 1
 
 /** Where to: resolved, or why not. `neighbour` names what has to be asked for. */
 export type Resolution =
-  | { readonly nextHop: NextHop; readonly neighbour: NeighbourKey | null }
+  | {
+      readonly nextHop: NextHop
+      readonly neighbour: NeighbourKey | null
+      /** What has been learnt of the path beyond the next hop, where that is less than the route's MTU. */
+      readonly learntMtu?: number
+    }
   | { readonly reason: string; readonly neighbour: NeighbourKey | null }
 
 export interface NeighbourKey {
@@ -31,22 +36,49 @@ export interface KernelTables {
   neighbour(key: NeighbourKey): NetlinkNeighbour | undefined
 }
 
+/** The kernel's choice for an address (of a multipath route, the one path that it takes), or why there is none. */
+export type Route = NetlinkRoute | { readonly error: string }
+
 export interface ResolveOptions {
   readonly address: string
   /** A static next hop. */
   readonly mac: string | null
-  /** The kernel's choice for the address, or why there is none. */
-  readonly route: NetlinkRoute | { readonly error: string }
+  /** Routers may be between; else it must be on the link: they would not forward what is not addressed to it. */
+  readonly isTunnelled?: boolean
+  readonly route: Route
   /** Where a static next hop without a route leaves: the first entry interface. */
   readonly entry: NetlinkLink | undefined
+  /** What routers have said of the path, in bytes of an IP packet; null: nothing. */
+  readonly learntMtu?: number | null
+}
+
+interface Way {
+  readonly link: NetlinkLink | undefined
+  /** The smallest of the devices that are passed. */
+  readonly mtu: number
 }
 
 /** A VLAN device's frames leave by the device below it; tags stay as they came. */
-const wayOut = (tables: KernelTables, ifindex: number): NetlinkLink | undefined => {
+const wayOut = (tables: KernelTables, ifindex: number): Way => {
   let link = tables.link(ifindex)
-  for (let depth = 0; link?.kind === 'vlan' && link.lower !== null && depth < 2; depth++)
+  let mtu = link?.mtu ?? 0
+  for (let depth = 0; link?.kind === 'vlan' && link.lower !== null && depth < 2; depth++) {
     link = tables.link(link.lower)
-  return link
+    mtu = Math.min(mtu, link?.mtu ?? 0)
+  }
+  return { link, mtu }
+}
+
+const hopOf = (route: Route): NetlinkRoute['nextHops'][number] | undefined =>
+  'error' in route || route.type !== RTN_UNICAST ? undefined : route.nextHops[0]
+
+const lower = (mtu: number, other: number | null | undefined): number => Math.min(mtu, other ?? mtu)
+
+/** The MTU of a route: its own, at most that of its way out; null: there is no way. */
+export const routeMtu = (tables: KernelTables, route: Route): number | null => {
+  const hop = hopOf(route)
+  const way = hop && wayOut(tables, hop.ifindex)
+  return way?.link && !('error' in route) ? lower(way.mtu, route.mtu) : null
 }
 
 /** Kinds of devices that take frames from XDP; null is hardware. */
@@ -63,55 +95,79 @@ const through = (
   return { link }
 }
 
-/** Direct routing: the backend itself must be on the link. */
-export const resolveNextHop = (
-  tables: KernelTables,
-  { address, mac, route, entry }: ResolveOptions,
-): Resolution => {
-  const isRouted = !('error' in route) && route.type === RTN_UNICAST && route.nextHops[0] !== undefined
+const sourceOf = (route: Route): Uint8Array | null =>
+  'error' in route || route.source === null ? null : addressBytes(addressText(route.source))
 
-  if (mac !== null) {
-    const out = isRouted ? wayOut(tables, route.nextHops[0]!.ifindex) : entry
-    if (!out) return { reason: 'neither its route nor its entry interface exists', neighbour: null }
-    return {
-      nextHop: {
-        ifindex: out.ifindex,
-        mac: macBytes(mac),
-        sourceMac: out.mac ?? new Uint8Array(6),
-        mtu: out.mtu,
-        source: null,
-      },
-      neighbour: null,
-    }
+interface Hop {
+  readonly link: NetlinkLink
+  readonly mac: Uint8Array
+  readonly sourceMac: Uint8Array
+  /** Of the route. */
+  readonly mtu: number
+  readonly neighbour: NeighbourKey | null
+}
+
+const resolved = (
+  { link, mac, sourceMac, mtu, neighbour }: Hop,
+  { route, isTunnelled, learntMtu }: ResolveOptions,
+): Resolution => {
+  const path = isTunnelled ? lower(mtu, learntMtu) : mtu
+  return {
+    nextHop: { ifindex: link.ifindex, mac, sourceMac, mtu: path, source: sourceOf(route) },
+    neighbour,
+    ...(path < mtu ? { learntMtu: path } : {}),
   }
+}
+
+const resolveStatic = (tables: KernelTables, mac: string, options: ResolveOptions): Resolution => {
+  const { route, entry } = options
+  const hop = hopOf(route)
+  const link = hop ? wayOut(tables, hop.ifindex).link : entry
+  if (!link) return { reason: 'neither its route nor its entry interface exists', neighbour: null }
+  return resolved(
+    {
+      link,
+      mac: macBytes(mac),
+      sourceMac: link.mac ?? new Uint8Array(6),
+      mtu: routeMtu(tables, route) ?? link.mtu,
+      neighbour: null,
+    },
+    options,
+  )
+}
+
+export const resolveNextHop = (tables: KernelTables, options: ResolveOptions): Resolution => {
+  const { address, mac, route, isTunnelled } = options
+  if (mac !== null) return resolveStatic(tables, mac, options)
 
   if ('error' in route) return { reason: `no route to ${address} (${route.error})`, neighbour: null }
   if (route.type === RTN_LOCAL) return { reason: `${address} is this host's own address`, neighbour: null }
-  const hop = route.nextHops[0]
-  if (!isRouted || !hop) return { reason: `no route to ${address}`, neighbour: null }
-  if (hop.gateway)
+  const hop = hopOf(route)
+  if (!hop) return { reason: `no route to ${address}`, neighbour: null }
+  if (hop.gateway && !isTunnelled)
     return { reason: `${address} is behind a gateway: dr needs a backend on the link`, neighbour: null }
 
-  const link = tables.link(hop.ifindex)
-  const out = through(wayOut(tables, hop.ifindex), hop.ifindex)
+  const out = through(wayOut(tables, hop.ifindex).link, hop.ifindex)
   if ('reason' in out) return { ...out, neighbour: null }
   if (out.link.type !== ARPHRD_ETHER || !out.link.mac)
     return { reason: `interface ${out.link.name} is no Ethernet device`, neighbour: null }
 
-  const key = { ifindex: hop.ifindex, address }
+  const key = { ifindex: hop.ifindex, address: hop.gateway ? addressText(hop.gateway) : address }
   const neighbour = tables.neighbour(key)
   if (!neighbour?.mac || neighbour.state & (NUD_INCOMPLETE | NUD_FAILED)) {
     const asked = neighbour && neighbour.state & NUD_FAILED ? 'does not answer' : 'is not resolved yet'
-    return { reason: `neighbour ${address} on ${link?.name ?? hop.ifindex} ${asked}`, neighbour: key }
+    const what = hop.gateway ? 'gateway' : 'neighbour'
+    const name = tables.link(hop.ifindex)?.name ?? hop.ifindex
+    return { reason: `${what} ${key.address} on ${name} ${asked}`, neighbour: key }
   }
-  return {
-    nextHop: {
-      ifindex: out.link.ifindex,
+  return resolved(
+    {
+      link: out.link,
       mac: neighbour.mac,
       sourceMac: out.link.mac,
-      mtu: out.link.mtu,
-      source: null,
+      mtu: routeMtu(tables, route) ?? out.link.mtu,
+      neighbour: key,
     },
-    neighbour: key,
-  }
+    options,
+  )
 }

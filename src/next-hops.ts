@@ -1,26 +1,29 @@
 /**
  * The backends' next hops, followed as the kernel's links, routes and neighbours change. XDP traffic keeps no
  * neighbour entry alive, so each is asked for again every REFRESH_MS: a MAC address that changed silently is followed
- * within 30 s.
+ * within 30 s. What the kernel learns of a path (an exception's MTU, a redirect) makes no event either: the routes to
+ * tunnelled backends are read again as often.
  */
-import { addressText, shortAddressBytes } from './address.js'
+import { shortAddressBytes } from './address.js'
 import type { Log } from './log.js'
-import type { Netlink, NetlinkEvent, NetlinkLink, NetlinkNeighbour, NetlinkRoute } from './native.js'
+import type { Netlink, NetlinkEvent, NetlinkLink } from './native.js'
 import {
   type KernelTables,
   type NeighbourKey,
   neighbourKeyText,
   type Resolution,
   resolveNextHop,
+  routeMtu,
 } from './next-hop.js'
+import { createNeighbours } from './next-hop-neighbours.js'
+import { createRoutes } from './next-hop-routes.js'
+import type { Target } from './next-hop-target.js'
 
 const REFRESH_MS = 10_000
 /** How soon an unanswered neighbour is asked for again. */
 const RETRY_MS = 1_000
 /** Events that come together are looked at together. */
 const SETTLE_MS = 20
-
-const NUD_FAILED = 32
 
 export interface NextHops {
   /** The addresses (and static MAC addresses) to follow from here on; resolves when each has been looked up once. */
@@ -31,11 +34,12 @@ export interface NextHops {
   close(): void
 }
 
-export interface Target {
-  readonly address: string
-  readonly mac: string | null
-  /** It may be behind a gateway; default: it must be on the link, as direct routing demands. */
-  readonly isTunnelled?: boolean
+/** What the paths beyond the next hops are learnt by. */
+export interface FollowedNextHops extends NextHops {
+  /** The MTU of the route to a tunnelled target, without what has been learnt of the path; null: none such, no route. */
+  routeMtu(address: string): number | null
+  /** `learntMtu` gives other answers. */
+  reconsider(): void
 }
 
 export interface NextHopsOptions {
@@ -47,9 +51,11 @@ export interface NextHopsOptions {
   readonly log: Log
   /** Ask for neighbours that are not known, and keep those that are fresh. */
   readonly probe: boolean
+  /** What routers have said of the path to an address; null: nothing. */
+  readonly learntMtu?: (address: string) => number | null
+  /** The way to an address is another one, or takes packets of another length. */
+  readonly onPathChange?: (address: string) => void
 }
-
-type Route = NetlinkRoute | { readonly error: string }
 
 const targetKey = ({ address, mac, isTunnelled }: Target): string =>
   `${address} ${mac ?? ''} ${isTunnelled ?? false}`
@@ -57,88 +63,55 @@ const targetKey = ({ address, mac, isTunnelled }: Target): string =>
 const isSame = (a: Target, b: Target): boolean =>
   a === b || (a.address === b.address && a.mac === b.mac && a.isTunnelled === b.isTunnelled)
 
-export const createNextHops = async (options: NextHopsOptions): Promise<NextHops> => {
-  const { netlink, log } = options
+export const createNextHops = async (options: NextHopsOptions): Promise<FollowedNextHops> => {
+  const { netlink, log, onPathChange = () => {}, learntMtu = () => null } = options
   const links = new Map<number, NetlinkLink>()
-  const neighbours = new Map<string, NetlinkNeighbour>()
-  /** Since when the kernel calls a neighbour failed: its MAC address is believed for one more round of questions. */
-  const lastGood = new Map<string, { readonly neighbour: NetlinkNeighbour; readonly failures: number }>()
-  const routes = new Map<string, Route>()
+  const neighbours = createNeighbours(options.probe)
+  const routes = createRoutes(netlink, onPathChange)
   let targets: readonly Target[] = []
+  let tunnelled: readonly string[] = []
+  let isTunnelled: ReadonlySet<string> = new Set()
   let timer: NodeJS.Timeout | null = null
   let isClosed = false
   let entryBefore: number | undefined
   let followed: readonly Target[] = []
 
-  const neighbourKey = ({ ifindex, address }: NetlinkNeighbour): string =>
-    neighbourKeyText({ ifindex, address: addressText(address) })
+  const tables: KernelTables = { link: ifindex => links.get(ifindex), neighbour: neighbours.get }
 
-  const setNeighbour = (neighbour: NetlinkNeighbour): void => {
-    const key = neighbourKey(neighbour)
-    neighbours.set(key, neighbour)
-    resolved = new WeakMap()
-    if (neighbour.mac && !(neighbour.state & (NUD_FAILED | 1))) lastGood.set(key, { neighbour, failures: 0 })
-    else if (neighbour.state & NUD_FAILED) {
-      const good = lastGood.get(key)
-      if (good) lastGood.set(key, { ...good, failures: good.failures + 1 })
-    }
+  /** What was found out of each target (by the object that asks) since something last changed. */
+  let resolved = new WeakMap<Target, Resolution>()
+
+  const get = (target: Target): Resolution => {
+    const known = resolved.get(target)
+    if (known) return known
+    const now = resolveNextHop(tables, {
+      ...target,
+      route: routes.get(target.address),
+      entry: options.entry([...links.values()]),
+      learntMtu: target.isTunnelled ? learntMtu(target.address) : null,
+    })
+    resolved.set(target, now)
+    return now
   }
 
-  /** The kernel has dropped an entry: what it said is believed until the next answer, if somebody still wants to know. */
-  const forget = (key: string): void => {
-    neighbours.delete(key)
-    const isWanted = targets.some(target => key.endsWith(`/${target.address}`))
-    if (!isWanted) lastGood.delete(key)
-    resolved = new WeakMap()
-  }
+  /** Those that targets depend on, as of the last look. */
+  let wantedNeighbours: ReadonlyMap<string, NeighbourKey> = new Map()
 
-  const tables: KernelTables = {
-    link: ifindex => links.get(ifindex),
-    neighbour: key => {
-      const text = neighbourKeyText(key)
-      const good = lastGood.get(text)
-      return options.probe && good && good.failures <= 1 ? good.neighbour : neighbours.get(text)
-    },
+  const lookAtNeighbours = (): void => {
+    wantedNeighbours = new Map(
+      targets.flatMap(target => {
+        const { neighbour } = get(target)
+        return neighbour ? [[neighbourKeyText(neighbour), neighbour] as const] : []
+      }),
+    )
   }
 
   const readAll = async (): Promise<void> => {
     const [allLinks, allNeighbours] = await Promise.all([netlink.links(), netlink.neighbours()])
     links.clear()
     for (const link of allLinks) links.set(link.ifindex, link)
-    neighbours.clear()
-    for (const neighbour of allNeighbours) setNeighbour(neighbour)
+    neighbours.replaceAll(allNeighbours)
     resolved = new WeakMap()
-  }
-
-  const routeTo = async (address: string): Promise<Route> => {
-    try {
-      return await netlink.routeTo(shortAddressBytes(address))
-    } catch (cause) {
-      return { error: (cause as { code?: string }).code ?? String(cause) }
-    }
-  }
-
-  const readRoutes = async (addresses: readonly string[]): Promise<void> => {
-    await Promise.all(addresses.map(async address => routes.set(address, await routeTo(address))))
-    resolved = new WeakMap()
-  }
-
-  /** What was found out of each target (by the object that asks) since the kernel's tables last changed. */
-  let resolved = new WeakMap<Target, Resolution>()
-
-  const resolve = (target: Target): Resolution =>
-    resolveNextHop(tables, {
-      ...target,
-      route: routes.get(target.address) ?? { error: 'not looked up' },
-      entry: options.entry([...links.values()]),
-    })
-
-  const get = (target: Target): Resolution => {
-    const known = resolved.get(target)
-    if (known) return known
-    const now = resolve(target)
-    resolved.set(target, now)
-    return now
   }
 
   const ask = (key: NeighbourKey): void => {
@@ -151,27 +124,19 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   }
 
   const askFor = (which: 'unresolved' | 'all'): void => {
+    lookAtNeighbours()
     if (!options.probe) return
-    const asked = new Set<string>()
-    for (const target of targets) {
-      const resolution = get(target)
-      const { neighbour } = resolution
-      if (!neighbour || asked.has(neighbourKeyText(neighbour))) continue
-      const known = neighbours.get(neighbourKeyText(neighbour))
-      const isFailing = !known?.mac || known.state & NUD_FAILED
-      if (which === 'unresolved' && 'nextHop' in resolution && !isFailing) continue
-      asked.add(neighbourKeyText(neighbour))
-      ask(neighbour)
-    }
+    for (const key of wantedNeighbours.values()) if (which === 'all' || neighbours.isFailing(key)) ask(key)
   }
 
-  const pending = { links: false, routes: false, all: false, neighbours: false }
+  const pending = { links: false, routes: false, all: false }
 
   const settle = async (): Promise<void> => {
     const { links: linksChanged, routes: routesChanged, all } = { ...pending }
-    Object.assign(pending, { links: false, routes: false, all: false, neighbours: false })
+    Object.assign(pending, { links: false, routes: false, all: false })
     if (all) await readAll()
-    if (routesChanged || linksChanged || all) await readRoutes([...routes.keys()])
+    if (routesChanged || linksChanged || all) await routes.read()
+    resolved = new WeakMap()
     if (isClosed) return
     options.onChange({ links: linksChanged || all })
     askFor('unresolved')
@@ -193,22 +158,36 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
       case 'link':
         if (event.change === 'new') links.set(event.link.ifindex, event.link)
         else links.delete(event.link.ifindex)
-        resolved = new WeakMap()
         pending.links = true
         break
       case 'address':
       case 'route':
         pending.routes = true
-        break
+        return
       case 'neighbour':
-        if (event.change === 'new') setNeighbour(event.neighbour)
-        else forget(neighbourKey(event.neighbour))
-        pending.neighbours = true
+        if (event.change === 'new') neighbours.set(event.neighbour)
+        else neighbours.forget(event.neighbour, key => wantedNeighbours.has(key))
         break
       case 'overrun':
         pending.all = true
-        break
+        return
     }
+    resolved = new WeakMap()
+  }
+
+  const reconsider = (): void => {
+    resolved = new WeakMap()
+    options.onChange({ links: false })
+  }
+
+  /** A part of the tunnelled targets' routes each time, all of them within REFRESH_MS. */
+  let nextToRead = 0
+  const readSomeRoutes = async (): Promise<void> => {
+    const count = Math.ceil((tunnelled.length * RETRY_MS) / REFRESH_MS)
+    if (nextToRead >= tunnelled.length) nextToRead = 0
+    const some = tunnelled.slice(nextToRead, nextToRead + count)
+    nextToRead += count
+    if ((await routes.read(some)) && !isClosed) settleSoon()
   }
 
   netlink.subscribe(events => {
@@ -217,7 +196,10 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
   })
   await readAll()
 
-  const retry = setInterval(() => askFor('unresolved'), RETRY_MS)
+  const retry = setInterval(() => {
+    askFor('unresolved')
+    if (options.probe) void readSomeRoutes()
+  }, RETRY_MS)
   const refresh = setInterval(() => askFor('all'), REFRESH_MS)
 
   return {
@@ -229,14 +211,15 @@ export const createNextHops = async (options: NextHopsOptions): Promise<NextHops
       if (wanted.length === followed.length && wanted.every(isFollowed)) return
       followed = wanted
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
-      const addresses = new Set(targets.map(({ address }) => address))
-      for (const address of routes.keys()) if (!addresses.has(address)) routes.delete(address)
-      const fresh = [...addresses].filter(address => !routes.has(address))
-      if (fresh.length === 0) return
-      await readRoutes(fresh)
+      isTunnelled = new Set(targets.flatMap(target => (target.isTunnelled ? [target.address] : [])))
+      tunnelled = [...isTunnelled]
+      if (!(await routes.follow(new Set(targets.map(({ address }) => address))))) return
+      resolved = new WeakMap()
       askFor('unresolved')
     },
     get,
+    routeMtu: address => (isTunnelled.has(address) ? routeMtu(tables, routes.get(address)) : null),
+    reconsider,
     links: () => [...links.values()],
     close: () => {
       isClosed = true

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { addressBytes } from '../src/address.js'
 import type { NetlinkLink, NetlinkNeighbour, NetlinkRoute } from '../src/native.js'
 import { neighbourKeyText, type ResolveOptions, resolveNextHop } from '../src/next-hop.js'
 
@@ -80,7 +81,12 @@ const reasons: readonly [
   reason: RegExp,
 ][] = [
   ['no route', { route: { error: 'ENETUNREACH' } }, [link(1)], /no route to 10\.0\.0\.11 \(ENETUNREACH\)/],
-  ['a gateway', { route: route({}, Uint8Array.of(10, 0, 0, 1)) }, [link(1)], /behind a gateway/],
+  [
+    'a gateway, for direct routing',
+    { route: route({}, Uint8Array.of(10, 0, 0, 1)) },
+    [link(1)],
+    /behind a gateway/,
+  ],
   ["the host's own address", { route: route({ type: 2 }) }, [link(1)], /own address/],
   ['a blackhole', { route: route({ type: 6 }) }, [link(1)], /no route/],
   ['an interface that is down', {}, [link(1, { flags: 0 })], /is down/],
@@ -106,6 +112,67 @@ t.test('a static next hop leaves by its route, else by the entry interface', asy
   t.match(
     resolveNextHop(tables([]), target({ ...options, entry: undefined, route: { error: 'ENETUNREACH' } })),
     { reason: /exists/ },
+  )
+})
+
+t.test('a gateway, of either family, is the next hop of a tunnelled backend', async t => {
+  const gateways: readonly [gateway: Uint8Array, text: string][] = [
+    [Uint8Array.of(10, 0, 0, 254), '10.0.0.254'],
+    [Uint8Array.of(0xfe, 0x80, ...new Uint8Array(13), 9), 'fe80::9'],
+  ]
+  for (const [gateway, text] of gateways) {
+    const options = target({ address: '10.9.0.5', isTunnelled: true, route: route({}, gateway) })
+    const known = { [`1/${text}`]: neighbour(REACHABLE) }
+    t.match(resolveNextHop(tables([link(1)], known), options), {
+      nextHop: { ifindex: 1, mac, sourceMac: ownMac },
+      neighbour: { ifindex: 1, address: text },
+    })
+    t.match(resolveNextHop(tables([link(1)]), options), {
+      reason: `gateway ${text} on eth1 is not resolved yet`,
+      neighbour: { ifindex: 1, address: text },
+    })
+  }
+})
+
+const known = { '1/10.0.0.11': neighbour(REACHABLE), '5/10.0.0.11': neighbour(REACHABLE) }
+const nextHopOf = (links: NetlinkLink[], options: Partial<ResolveOptions>) => {
+  const resolution = resolveNextHop(tables(links, known), target(options))
+  return 'nextHop' in resolution ? resolution.nextHop : null
+}
+
+t.test("the MTU is the route's, at most that of each device on the way out", async t => {
+  t.equal(nextHopOf([link(1)], {})?.mtu, 1500)
+  t.equal(nextHopOf([link(1)], { route: route({ mtu: 1400 }) })?.mtu, 1400)
+  t.equal(nextHopOf([link(1)], { route: route({ mtu: 9000 }) })?.mtu, 1500)
+  const vlan = (mtu: number, below: number) =>
+    nextHopOf([link(1, { mtu: below }), link(5, { kind: 'vlan', lower: 1, mtu })], {
+      route: route({}, null, 5),
+    })
+  t.equal(vlan(1496, 1500)?.mtu, 1496)
+  t.equal(vlan(1500, 1400)?.mtu, 1400)
+  const mac = '02:00:00:00:00:0c'
+  t.equal(nextHopOf([link(1)], { mac, route: route({ mtu: 1400 }) })?.mtu, 1400)
+  t.equal(nextHopOf([], { mac, route: { error: 'ENETUNREACH' }, entry: link(2, { mtu: 1300 }) })?.mtu, 1300)
+})
+
+t.test("what is learnt of the path lowers a tunnelled backend's MTU, and never raises it", async t => {
+  const resolve = (isTunnelled: boolean, learntMtu: number | null) =>
+    resolveNextHop(tables([link(1)], known), target({ isTunnelled, learntMtu }))
+  t.match(resolve(true, 1400), { nextHop: { mtu: 1400 }, learntMtu: 1400 })
+  t.match(resolve(true, 1600), { nextHop: { mtu: 1500 }, learntMtu: undefined })
+  t.match(resolve(true, null), { nextHop: { mtu: 1500 }, learntMtu: undefined })
+  t.match(resolve(false, 1400), { nextHop: { mtu: 1500 }, learntMtu: undefined })
+})
+
+t.test("the source is the route's, in 16 bytes", async t => {
+  t.equal(nextHopOf([link(1)], {})?.source, null)
+  t.same(
+    nextHopOf([link(1)], { route: route({ source: Uint8Array.of(10, 0, 0, 2) }) })?.source,
+    addressBytes('10.0.0.2'),
+  )
+  t.same(
+    nextHopOf([link(1)], { route: route({ source: addressBytes('fd00::2') }) })?.source,
+    addressBytes('fd00::2'),
   )
 })
 
