@@ -21,7 +21,13 @@ const VERDICTS = [
   'TX_DR',
   'TX_REJECT_RST',
   'TX_REJECT_UNREACHABLE',
+  'TX_IPIP',
+  'TX_GRE',
+  'TX_GUE',
   'REDIRECT_DR',
+  'REDIRECT_IPIP',
+  'REDIRECT_GRE',
+  'REDIRECT_GUE',
 ]
 
 t.test('data plane and model agree on random and mutated frames', { timeout: 300_000 }, async t => {
