@@ -12,11 +12,13 @@
 #include "link.h"
 #include "map.h"
 #include "netlink.h"
+#include "network_namespace.h"
 #include "object.h"
 #include "program.h"
 
 // embedded_object.S
 extern "C" const uint8_t linimo_object[], linimo_object_end[];
+extern "C" const uint8_t linimo_decap_object[], linimo_decap_object_end[];
 
 // Exports a class whose instances C++ makes too.
 static Napi::FunctionReference Export(Napi::Object exports, const char* name, Napi::Function constructor) {
@@ -40,9 +42,14 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("BpfObject", BpfObject::Define(env));
   exports.Set("Netlink", Netlink::Define(env));
   exports.Set("embeddedObject", CopyOf(env, linimo_object, linimo_object_end - linimo_object));
+  exports.Set("embeddedDecap",
+              CopyOf(env, linimo_decap_object, linimo_decap_object_end - linimo_decap_object));
   exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
   exports.Set("tickNs", Napi::Number::New(env, TickNs()));
   exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));
+  exports.Set("attachXdp", Napi::Function::New(env, AttachXdp, "attachXdp"));
+  exports.Set("detachXdp", Napi::Function::New(env, DetachXdp, "detachXdp"));
+  exports.Set("networkNamespace", Napi::Function::New(env, NetworkNamespace, "networkNamespace"));
   exports.Set("tryLock", Napi::Function::New(env, TryLock, "tryLock"));
   exports.Set("peerCredentials", Napi::Function::New(env, PeerCredentials, "peerCredentials"));
   return exports;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data plane's object file, between linimo_object and linimo_object_end. */
+/* Object files: the data plane's between linimo_object and linimo_object_end, the decapsulator's likewise. */
 	.section .rodata
 	.balign 8
-	.global linimo_object, linimo_object_end
-	.hidden linimo_object, linimo_object_end
+	.global linimo_object, linimo_object_end, linimo_decap_object, linimo_decap_object_end
+	.hidden linimo_object, linimo_object_end, linimo_decap_object, linimo_decap_object_end
 linimo_object:
 	.incbin EMBEDDED_OBJECT
 linimo_object_end:
+	.balign 8
+linimo_decap_object:
+	.incbin DECAP_OBJECT
+linimo_decap_object_end:
 	.section .note.GNU-stack,"",%progbits

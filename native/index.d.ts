@@ -13,6 +13,9 @@ export type Bytes = Uint8Array
 /** The BPF object that is embedded in the addon (a copy of the ELF file's bytes). */
 export declare const embeddedObject: Bytes
 
+/** The decapsulator's, likewise. */
+export declare const embeddedDecap: Bytes
+
 /** Possible CPUs: how many values a lookup in a per-CPU map returns. */
 export declare const possibleCpus: number
 
@@ -67,6 +70,8 @@ export declare class BpfObject {
 export declare class BpfMap {
   /** Opens a pinned map. */
   static openPinned(path: string): BpfMap
+  /** Opens any map of the kernel's. Needs CAP_SYS_ADMIN. @throws code ENOENT */
+  static openById(id: number): BpfMap
   /** A map that is open in this process, in another thread of it: by the number that `fd` says there. */
   static fromFd(fd: number): BpfMap
   /** The descriptor's number, valid until `close()`. */
@@ -133,7 +138,11 @@ export interface TestRunResult {
 
 export declare class BpfProgram {
   static openPinned(path: string): BpfProgram
+  /** Opens any program of the kernel's. Needs CAP_SYS_ADMIN. @throws code ENOENT */
+  static openById(id: number): BpfProgram
   readonly info: ProgramInfo
+  /** Ids of the maps that it uses. */
+  readonly mapIds: readonly number[]
   /** BPF_PROG_TEST_RUN. */
   testRun(options: TestRunOptions): Promise<TestRunResult>
   /**
@@ -169,6 +178,25 @@ export declare function queryXdp(ifindex: number): {
   readonly programId: number
   readonly mode: XdpMode | null
 }
+
+/**
+ * Attaches without a link (rtnetlink): it stays when the process ends, until it is detached or the interface goes. Off
+ * the event loop.
+ *
+ * @param expected the program to be replaced; absent: none may be there
+ * @throws code EBUSY, EEXIST when another program is attached; EOPNOTSUPP when the driver has no native XDP
+ */
+export declare function attachXdp(
+  program: BpfProgram,
+  ifindex: number,
+  mode: XdpMode,
+  expected?: BpfProgram,
+): Promise<void>
+/** Detaches what attachXdp has attached, if it is `expected`. @throws code EBUSY, EEXIST when it is not */
+export declare function detachXdp(ifindex: number, mode: XdpMode, expected: BpfProgram): Promise<void>
+
+/** The kernel's number (SO_NETNS_COOKIE) of the network namespace that the process is in: unique until the next boot. */
+export declare function networkNamespace(): string
 
 export interface NetlinkLink {
   readonly ifindex: number
@@ -244,6 +272,15 @@ export declare class Netlink {
    * and believed); the answer comes as an event. A permanent entry is left as it is.
    */
   resolve(ifindex: number, address: Bytes): Promise<void>
+  /**
+   * A dump as the kernel answers it: of each message the body, a struct (rtmsg, ifaddrmsg, ...) and its attributes.
+   *
+   * @param type   RTM_GETLINK 18, RTM_GETADDR 22, RTM_GETROUTE 26, RTM_GETNEIGH 30
+   * @param family AF_INET 2, AF_INET6 10
+   */
+  dumpMessages(type: number, family: number): Promise<Uint8Array[]>
+  /** A request with such a body (RTM_NEWADDR 20 ...); `flags` (NLM_F_*) beyond NLM_F_REQUEST and NLM_F_ACK. */
+  request(type: number, flags: number, body: Bytes): Promise<void>
   /**
    * Calls back with all that came together; links, addresses, routes, neighbours of both families. Once per socket
    * (EBUSY); lasts until `close()`. The kernel does not tell of IPv4 routes that go with their link: read them again.

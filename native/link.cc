@@ -146,3 +146,34 @@ Napi::Value QueryXdp(const Napi::CallbackInfo& info) {
                        : Napi::String::New(info.Env(), is_generic ? "generic" : "native").As<Napi::Value>();
   return result;
 }
+
+// Sets what is attached without a link: by rtnetlink, it lasts as long as the interface. `program` null:
+// none.
+static Work SetXdp(int ifindex, std::shared_ptr<Descriptor> program, uint32_t mode,
+                   std::shared_ptr<Descriptor> expected) {
+  return [=]() -> Answer {
+    LIBBPF_OPTS(bpf_xdp_attach_opts, options);
+    if (expected) options.old_prog_fd = expected->fd();
+    uint32_t flags = mode | (expected ? 0 : XDP_FLAGS_UPDATE_IF_NOEXIST);
+    int err = bpf_xdp_attach(ifindex, program ? program->fd() : -1, flags, &options);
+    if (err) throw SystemFailure(err, "bpf_xdp_attach", "ifindex " + std::to_string(ifindex));
+    return Nothing();
+  };
+}
+
+Napi::Value AttachXdp(const Napi::CallbackInfo& info) {
+  return Offload(info.Env(), [&]() -> Work {
+    auto program = ProgramArgument(info[0], "program")->Open(info.Env(), "bpf_xdp_attach");
+    std::shared_ptr<Descriptor> expected;
+    if (!info[3].IsUndefined())
+      expected = ProgramArgument(info[3], "expected")->Open(info.Env(), "bpf_xdp_attach");
+    return SetXdp(IfindexArgument(info[1]), program, ModeArgument(info[2]), expected);
+  });
+}
+
+Napi::Value DetachXdp(const Napi::CallbackInfo& info) {
+  return Offload(info.Env(), [&]() -> Work {
+    auto expected = ProgramArgument(info[2], "expected")->Open(info.Env(), "bpf_xdp_attach");
+    return SetXdp(IfindexArgument(info[0]), nullptr, ModeArgument(info[1]), expected);
+  });
+}

@@ -25,3 +25,9 @@ class XdpLink : public Napi::ObjectWrap<XdpLink>, public Holder {
 
 // queryXdp(ifindex): { programId, mode }
 Napi::Value QueryXdp(const Napi::CallbackInfo& info);
+
+// attachXdp(program, ifindex, mode, expected?): Promise<void>
+Napi::Value AttachXdp(const Napi::CallbackInfo& info);
+
+// detachXdp(ifindex, mode, expected): Promise<void>
+Napi::Value DetachXdp(const Napi::CallbackInfo& info);

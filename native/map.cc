@@ -23,6 +23,7 @@ Napi::Function BpfMap::Define(Napi::Env env) {
   return DefineClass(env, "BpfMap",
                      {
                          StaticMethod<&BpfMap::OpenPinned>("openPinned"),
+                         StaticMethod<&BpfMap::OpenById>("openById"),
                          StaticMethod<&BpfMap::FromFd>("fromFd"),
                          InstanceAccessor<&BpfMap::Fd>("fd"),
                          InstanceAccessor<&BpfMap::Info>("info"),
@@ -57,6 +58,12 @@ BpfMap::BpfMap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfMap>(info) 
 Napi::Value BpfMap::OpenPinned(const Napi::CallbackInfo& info) {
   return New(info.Env(),
              Descriptor::OpenPinned(info.Env(), StringArgument(info[0], "path"), Descriptor::kMap));
+}
+
+Napi::Value BpfMap::OpenById(const Napi::CallbackInfo& info) {
+  int fd = bpf_map_get_fd_by_id(Uint32Argument(info[0], "id"));
+  if (fd < 0) throw SystemError(info.Env(), fd, "bpf_map_get_fd_by_id");
+  return New(info.Env(), std::make_shared<Descriptor>(fd));
 }
 
 Napi::Value BpfMap::FromFd(const Napi::CallbackInfo& info) {

@@ -19,6 +19,7 @@ class BpfMap : public Napi::ObjectWrap<BpfMap>, public Holder {
 
  private:
   static Napi::Value OpenPinned(const Napi::CallbackInfo& info);
+  static Napi::Value OpenById(const Napi::CallbackInfo& info);
   static Napi::Value FromFd(const Napi::CallbackInfo& info);
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Info(const Napi::CallbackInfo& info);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "netlink.h"
 
+#include <linux/rtnetlink.h>
+
 #include "arguments.h"
 #include "error.h"
 #include "netlink_values.h"
 #include "task.h"
+
+// What can be dumped so far: links, addresses, routes, neighbours.
+static constexpr uint32_t kLastDump = RTM_GETNEIGH;
 
 Napi::Function Netlink::Define(Napi::Env env) {
   return DefineClass(env, "Netlink",
@@ -15,6 +20,8 @@ Napi::Function Netlink::Define(Napi::Env env) {
                          InstanceMethod<&Netlink::Neighbours>("neighbours"),
                          InstanceMethod<&Netlink::RouteTo>("routeTo"),
                          InstanceMethod<&Netlink::Resolve>("resolve"),
+                         InstanceMethod<&Netlink::DumpMessages>("dumpMessages"),
+                         InstanceMethod<&Netlink::Request>("request"),
                          InstanceMethod<&Netlink::Subscribe>("subscribe"),
                          InstanceMethod<&Netlink::Close>("close"),
                      });
@@ -81,6 +88,36 @@ Napi::Value Netlink::Resolve(const Napi::CallbackInfo& info) {
     auto socket = Open(info.Env(), "RTM_NEWNEIGH");
     return [socket, ifindex = IfindexArgument(info[0]), address = AddressOf(info[1])]() -> Answer {
       socket->Resolve(ifindex, address);
+      return Nothing();
+    };
+  });
+}
+
+Napi::Value Netlink::DumpMessages(const Napi::CallbackInfo& info) {
+  return Offload(info.Env(), [&]() -> Work {
+    auto socket = Open(info.Env(), "netlink dump");
+    uint16_t type = Uint32Argument(info[0], "type", RTM_BASE, kLastDump);
+    int family = Uint32Argument(info[1], "family", 0, UINT8_MAX);
+    return [=]() -> Answer {
+      auto messages = std::make_shared<std::vector<ByteString>>(socket->DumpMessages(type, family));
+      return [messages](Napi::Env env) {
+        auto array = Napi::Array::New(env, messages->size());
+        for (uint32_t i = 0; i < messages->size(); i++)
+          array[i] = CopyOf(env, (*messages)[i].data(), (*messages)[i].size());
+        return array;
+      };
+    };
+  });
+}
+
+Napi::Value Netlink::Request(const Napi::CallbackInfo& info) {
+  return Offload(info.Env(), [&]() -> Work {
+    auto socket = Open(info.Env(), "netlink request");
+    uint16_t type = Uint32Argument(info[0], "type", RTM_BASE, UINT16_MAX);
+    uint16_t flags = Uint32Argument(info[1], "flags", 0, UINT16_MAX);
+    Bytes body = BytesArgument(info[2], "body");
+    return [=, copy = ByteString(body.data, body.data + body.size)]() -> Answer {
+      socket->Request(type, flags, copy);
       return Nothing();
     };
   });

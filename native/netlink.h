@@ -25,6 +25,8 @@ class Netlink : public Napi::ObjectWrap<Netlink> {
   Napi::Value Neighbours(const Napi::CallbackInfo& info);
   Napi::Value RouteTo(const Napi::CallbackInfo& info);
   Napi::Value Resolve(const Napi::CallbackInfo& info);
+  Napi::Value DumpMessages(const Napi::CallbackInfo& info);
+  Napi::Value Request(const Napi::CallbackInfo& info);
   void Subscribe(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 

@@ -175,3 +175,22 @@ void NetlinkSocket::Resolve(uint32_t ifindex, const ByteString& address) {
   }
   Exchange(request, "RTM_NEWNEIGH", [](const nlmsghdr*) {});
 }
+
+static std::optional<ByteString> BodyOf(const nlmsghdr* message) {
+  auto* body = static_cast<const uint8_t*>(mnl_nlmsg_get_payload(message));
+  return ByteString(body, body + mnl_nlmsg_get_payload_len(message));
+}
+
+std::vector<ByteString> NetlinkSocket::DumpMessages(uint16_t type, int family) {
+  return Dump(type, "netlink dump", family, BodyOf);
+}
+
+void NetlinkSocket::Request(uint16_t type, uint16_t flags, const ByteString& body) {
+  std::vector<uint32_t> buffer((MNL_NLMSG_HDRLEN + body.size()) / sizeof(uint32_t) + 1);
+  nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
+  request->nlmsg_type = type;
+  request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+  std::copy(body.begin(), body.end(), static_cast<uint8_t*>(mnl_nlmsg_get_payload(request)));
+  request->nlmsg_len += body.size();
+  Exchange(request, "netlink request", [](const nlmsghdr*) {});
+}

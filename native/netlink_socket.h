@@ -25,6 +25,11 @@ class NetlinkSocket {
   // Asks a neighbour for its MAC address now, also when it is known, unless its entry is permanent.
   void Resolve(uint32_t ifindex, const ByteString& address);
 
+  // Messages as the kernel has them, header and attributes: what a dump of `type` (RTM_GET*) answers.
+  std::vector<ByteString> DumpMessages(uint16_t type, int family);
+  // A request of any type with the body given; waits until the kernel has done it.
+  void Request(uint16_t type, uint16_t flags, const ByteString& body);
+
  private:
   using OnMessage = std::function<void(const nlmsghdr*)>;
 

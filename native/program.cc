@@ -3,6 +3,9 @@
 
 #include <bpf/bpf.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "arguments.h"
 #include "classes.h"
 #include "error.h"
@@ -13,7 +16,9 @@ Napi::Function BpfProgram::Define(Napi::Env env) {
   return DefineClass(env, "BpfProgram",
                      {
                          StaticMethod<&BpfProgram::OpenPinned>("openPinned"),
+                         StaticMethod<&BpfProgram::OpenById>("openById"),
                          InstanceAccessor<&BpfProgram::Info>("info"),
+                         InstanceAccessor<&BpfProgram::MapIds>("mapIds"),
                          InstanceMethod<&BpfProgram::TestRun>("testRun"),
                          InstanceMethod<&BpfProgram::TestRunSync>("testRunSync"),
                          InstanceMethod<&BpfProgram::Pin>("pin"),
@@ -34,6 +39,27 @@ BpfProgram::BpfProgram(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfPro
 Napi::Value BpfProgram::OpenPinned(const Napi::CallbackInfo& info) {
   return New(info.Env(),
              Descriptor::OpenPinned(info.Env(), StringArgument(info[0], "path"), Descriptor::kProgram));
+}
+
+Napi::Value BpfProgram::OpenById(const Napi::CallbackInfo& info) {
+  int fd = bpf_prog_get_fd_by_id(Uint32Argument(info[0], "id"));
+  if (fd < 0) throw SystemError(info.Env(), fd, "bpf_prog_get_fd_by_id");
+  return New(info.Env(), std::make_shared<Descriptor>(fd));
+}
+
+Napi::Value BpfProgram::MapIds(const Napi::CallbackInfo& info) {
+  int fd = Open(info.Env(), "bpf_obj_get_info_by_fd")->fd();
+  std::vector<uint32_t> ids(64);  // the most that a program may use: MAX_USED_MAPS
+  bpf_prog_info program = {};
+  uint32_t size = sizeof(program);
+  program.nr_map_ids = ids.size();
+  program.map_ids = reinterpret_cast<uintptr_t>(ids.data());
+  int err = bpf_obj_get_info_by_fd(fd, &program, &size);
+  if (err) throw SystemError(info.Env(), err, "bpf_obj_get_info_by_fd");
+  ids.resize(std::min<size_t>(ids.size(), program.nr_map_ids));
+  auto result = Napi::Array::New(info.Env(), ids.size());
+  for (size_t i = 0; i < ids.size(); i++) result[i] = ids[i];
+  return result;
 }
 
 Napi::Value BpfProgram::Info(const Napi::CallbackInfo& info) {

@@ -14,7 +14,9 @@ class BpfProgram : public Napi::ObjectWrap<BpfProgram>, public Holder {
 
  private:
   static Napi::Value OpenPinned(const Napi::CallbackInfo& info);
+  static Napi::Value OpenById(const Napi::CallbackInfo& info);
   Napi::Value Info(const Napi::CallbackInfo& info);
+  Napi::Value MapIds(const Napi::CallbackInfo& info);
   Napi::Value TestRun(const Napi::CallbackInfo& info);
   Napi::Value TestRunSync(const Napi::CallbackInfo& info);
   void Pin(const Napi::CallbackInfo& info);
