@@ -43,7 +43,7 @@ export interface FollowedNextHops extends NextHops {
 }
 
 export interface NextHopsOptions {
-  readonly netlink: Netlink
+  readonly netlink: Pick<Netlink, 'links' | 'neighbours' | 'routeTo' | 'resolve' | 'subscribe' | 'close'>
   /** Where a static next hop without a route leaves: the first interface that traffic enters by. */
   readonly entry: (links: readonly NetlinkLink[]) => NetlinkLink | undefined
   /** Something may have changed: next hops, links. */

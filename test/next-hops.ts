@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { addressText, shortAddressBytes } from '../src/address.js'
-import type { Netlink, NetlinkEvent, NetlinkLink, NetlinkNeighbour, NetlinkRoute } from '../src/native.js'
+import type { NetlinkEvent, NetlinkLink, NetlinkNeighbour, NetlinkRoute } from '../src/native.js'
 import type { Target } from '../src/next-hop-target.js'
 import { createNextHops, type NextHopsOptions } from '../src/next-hops.js'
 import { keepLog } from './control/fixtures/daemon.js'
@@ -54,11 +54,9 @@ const open = async (t: Test, options: Partial<NextHopsOptions> = {}) => {
   const paths: string[] = []
   const waiting: (() => void)[] = []
   const asked: string[] = []
-  const netlink: Netlink = {
+  const netlink: NextHopsOptions['netlink'] = {
     links: async () => [...links.values()],
     neighbours: async () => [...neighbours],
-    addresses: async () => [],
-    routes: async () => [],
     routeTo: async address => {
       const route = routes.get(addressText(address)) ?? failure('ENETUNREACH')
       const isHeld = held
