@@ -20,6 +20,7 @@ import type { Journal } from './journal.js'
 import type { Log } from './log.js'
 import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
+import { resolutionOf } from './reach.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
 import type { Rings } from './rings.js'
@@ -109,7 +110,13 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const telling = createTelling(publish, log)
 
   const standing = (service: Service, backend: Backend, key: string): Standing =>
-    standingOf(service, backend, monitor.judgement(key), nextHops.get(backend), progress.admin(key))
+    standingOf(
+      service,
+      backend,
+      monitor.judgement(key),
+      resolutionOf(nextHops, service, backend),
+      progress.admin(key),
+    )
   const standingNow = (service: Service, backend: Backend): Standing =>
     standing(service, backend, backendKey(service, backend))
 
@@ -131,7 +138,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     running,
     tables,
     standingUnordered: (service, backend) =>
-      standingOf(service, backend, monitor.judgement(backendKey(service, backend)), nextHops.get(backend)),
+      standingOf(
+        service,
+        backend,
+        monitor.judgement(backendKey(service, backend)),
+        resolutionOf(nextHops, service, backend),
+      ),
     isReseeded: after => seedOf(after) !== seedOf(wanted().config),
     now: clock.now,
     log,

@@ -1,10 +1,12 @@
 /** The configuration file: text -> checked Config, with every problem and its place. Pure. */
 import { crossCheck } from './config/cross-checks.js'
 import { childPath, expectMap, readFields } from './config/fields.js'
+import { createPings } from './config/pings.js'
 import { createReport, type Position, type Report } from './config/problem.js'
 import { httpShape, limitsShape, rootShape, serviceNameRule } from './config/schema.js'
 import { finishService, readService, type ServiceDraft } from './config/service.js'
 import { type MapNode, type Node, readSource } from './config/source.js'
+import { readTunnelSource } from './config/tunnel-source.js'
 import type { Config, Limits } from './model.js'
 
 export { type BackendChange, changedBackend, type NewBackend, newBackend } from './config/backend-change.js'
@@ -43,12 +45,17 @@ const readConfig = (root: MapNode, report: Report): Config => {
       'probe-prefix',
       'this version probes the backends by their own addresses',
     )
+  const tunnelSource = values['tunnel-source']
+  const sources = tunnelSource
+    ? readTunnelSource(tunnelSource, 'tunnel-source', report).map(({ source }) => source)
+    : []
+  const pingOf = createPings(drafts, report)
   return {
     interfaces: values.interfaces ?? [],
     xdp: values.xdp ?? 'auto',
     seed: values.seed ?? null,
     limits: values.limits ? readLimits(values.limits, fields.at('limits'), report) : DEFAULT_LIMITS,
-    services: drafts.flatMap(draft => finishService(draft) ?? []),
+    services: drafts.flatMap(draft => finishService(draft, { sources, ping: pingOf(draft) }) ?? []),
     http: values.http ? readHttp(values.http, fields.at('http'), report) : null,
   }
 }

@@ -29,6 +29,10 @@ const setOf = (before: Backend, after: Backend) => ({
   ...(before.mac === after.mac ? {} : { mac: after.mac }),
 })
 
+/** What only the file can give a backend: another is another's, added under its identity. */
+const isSameWay = (a: Backend, b: Backend): boolean =>
+  JSON.stringify(a.forward) === JSON.stringify(b.forward) && a.tunnelSource === b.tunnelSource
+
 /** @param config has the services of `base`; their backends may differ */
 export const driftOf = (base: Config, config: Config): DriftEntry[] => {
   const present = new Map(config.services.map(service => [identitiesOf(service).service, service]))
@@ -47,7 +51,9 @@ export const driftOf = (base: Config, config: Config): DriftEntry[] => {
       const before = was.get(identity)
       const name = `${after.name}/${backend.name}`
       if (before === backend) continue
-      if (!before) entries.push({ service, identity, name, kind: 'add', backend })
+      const isOther = before !== undefined && !isSameWay(before, backend)
+      if (isOther) entries.push({ service, identity, name, kind: 'remove' })
+      if (!before || isOther) entries.push({ service, identity, name, kind: 'add', backend })
       else {
         const change = setOf(before, backend)
         if (Object.keys(change).length > 0) entries.push({ service, identity, name, kind: 'set', change })
@@ -73,7 +79,7 @@ const draftOf = (service: Service): Draft => ({
 })
 
 const sameBackend = (a: Backend, b: Backend): boolean =>
-  a.name === b.name && a.weight === b.weight && a.mac === b.mac
+  a.name === b.name && a.weight === b.weight && a.mac === b.mac && isSameWay(a, b)
 
 /** @returns why that cannot be added; null: it has been */
 const add = (

@@ -9,6 +9,7 @@ import { backendKey, identitiesOf } from './identities.js'
 import { type Backend, type Config, type Service, serviceIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { createPasses, type Failures, type MarkChanged } from './passes.js'
+import { resolutionOf, targetOf } from './reach.js'
 import { countSlots } from './ring.js'
 import type { Rings } from './rings.js'
 import type { Running } from './running.js'
@@ -69,7 +70,7 @@ export const createEffect = (options: EffectOptions): Effect => {
           health !== null &&
           !health.initiallyUp &&
           backends.some(backend => !monitor.hasResult(backendKey(service, backend))),
-        nextHops: backends.some(backend => 'reason' in nextHops.get(backend)),
+        nextHops: backends.some(backend => 'reason' in resolutionOf(nextHops, service, backend)),
       }
     })
   }
@@ -127,7 +128,7 @@ export const createEffect = (options: EffectOptions): Effect => {
   const pass = async (names: ReadonlySet<string>): Promise<Failures> => {
     const present = wanted()
     const { config } = present
-    await nextHops.follow(allBackends(present).map(({ backend }) => backend))
+    await nextHops.follow(allBackends(present).map(({ service, backend }) => targetOf(service, backend)))
     watch(present)
     if (names.has(INTERFACES)) {
       await attachments.sync(config, nextHops.links(), false)

@@ -12,6 +12,7 @@ import type { Log } from './log.js'
 import { backendIdentity, type Config, serviceIdentity } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
+import { resolutionOf, targetOf, tunnelOf } from './reach.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 
@@ -89,7 +90,7 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
         service.backends.map(({ weight }) => weight > 0),
       )
       const backends = service.backends.map(backend => {
-        const resolution = nextHops.get(backend)
+        const resolution = resolutionOf(nextHops, service, backend)
         return {
           identity: backendIdentity(service, backend),
           address: backend.address,
@@ -97,6 +98,7 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
           isDead: false,
           isDraining: false,
           nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
+          tunnel: tunnelOf(service, backend),
         }
       })
       // Nobody's owner ever changes here.
@@ -139,7 +141,9 @@ export const createExplainer = async (
       }),
     )
     tables = createTables(dataplane, { now: () => performance.now() })
-    await nextHops.follow(config.services.flatMap(service => service.backends))
+    await nextHops.follow(
+      config.services.flatMap(service => service.backends.map(backend => targetOf(service, backend))),
+    )
     await fill(config, tables, nextHops)
   } catch (cause) {
     nextHops.close()

@@ -34,6 +34,19 @@ const backendSchema = z.strictObject({
   weight,
   ringWeight: z.int().min(1).max(1000).exactOptional(),
   mac: z.string().nullable(),
+  forward: z
+    .discriminatedUnion('mode', [
+      z.strictObject({ mode: z.literal('dr') }),
+      z.strictObject({ mode: z.literal('ipip') }),
+      z.strictObject({ mode: z.literal('gre'), key: z.int().min(0).max(0xffff_ffff).nullable() }),
+      z.strictObject({
+        mode: z.literal('gue'),
+        port: z.int().min(1).max(65535),
+        variant: z.union([z.literal(0), z.literal(1)]),
+      }),
+    ])
+    .exactOptional(),
+  tunnelSource: z.string().exactOptional(),
 })
 const named = { service: z.string(), identity: z.string(), name: z.string() }
 /** Epoch milliseconds: the monotonic clock does not outlive the process. */

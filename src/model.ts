@@ -1,7 +1,20 @@
 /** The domain: what a checked configuration consists of. Values only; built by config.ts, changed by nobody. */
+import { addressFamily } from './address.js'
 
 export type Protocol = 'tcp' | 'udp'
-export type Forward = 'dr'
+/** How packets reach a backend: as they are, on the link, or in a tunnel, which may be routed. */
+export type Forward = { readonly mode: 'dr' } | TunnelForward
+export type TunnelForward =
+  | { readonly mode: 'ipip' }
+  /** RFC 2784; `key`: RFC 2890, null: the header has none. */
+  | { readonly mode: 'gre'; readonly key: number | null }
+  /** `port`: the receiver's UDP port. `variant` 1 has no GUE header: the inner packet is right behind the UDP header. */
+  | { readonly mode: 'gue'; readonly port: number; readonly variant: 0 | 1 }
+/** Of GUE, as IANA has it. */
+export const DEFAULT_GUE_PORT = 6080
+export type ForwardMode = Forward['mode']
+/** What becomes of echo requests to a VIP. */
+export type Ping = 'answer' | 'pass' | 'drop'
 export type HashPart = 'source' | 'source-port' | 'destination' | 'destination-port'
 /**
  * What the operator wants of a backend. `draining`: its flows stay, no new one comes; `disabled`: out at once; `leaving`:
@@ -39,6 +52,10 @@ export interface Backend {
   readonly ringWeight?: number
   /** A static next hop, "02:00:00:00:00:0c". */
   readonly mac: string | null
+  /** Its own; absent: the service's. */
+  readonly forward?: Forward
+  /** Its own: "10.0.0.1" or "10.9.0.0/16", of its address's family; absent: the service's. */
+  readonly tunnelSource?: string
 }
 
 export interface Service {
@@ -48,6 +65,12 @@ export interface Service {
   readonly port: number
   readonly protocol: Protocol
   readonly forward: Forward
+  /** Outer source addresses, or prefixes of them: one of a family at most. Of a family without one: the node's own. */
+  readonly tunnelSource: readonly string[]
+  /** `clamp`: a SYN's MSS option is lowered to what the backend's path takes. */
+  readonly mss: 'keep' | 'clamp'
+  /** The same in all services of a VIP. */
+  readonly ping: Ping
   readonly scheduler: 'maglev'
   readonly ringSize: number
   readonly hash: readonly HashPart[]
@@ -88,6 +111,33 @@ export interface Config {
   /** Where the metrics are served; null: nowhere. */
   readonly http: { readonly listen: Listen } | null
 }
+
+/** How packets reach a backend: by its own word, else its service's. */
+export const forwardOf = (service: Pick<Service, 'forward'>, backend: Pick<Backend, 'forward'>): Forward =>
+  backend.forward ?? service.forward
+
+/** "gre, key 7"; what is the default is left out. */
+export const forwardText = (forward: Forward): string => {
+  switch (forward.mode) {
+    case 'gre':
+      return forward.key === null ? 'gre' : `gre, key ${forward.key}`
+    case 'gue': {
+      const port = forward.port === DEFAULT_GUE_PORT ? '' : `, port ${forward.port}`
+      return `gue${port}${forward.variant === 0 ? '' : `, variant ${forward.variant}`}`
+    }
+    default:
+      return forward.mode
+  }
+}
+
+/** The configured outer source of a backend's tunnel; null: the node's own address. */
+export const tunnelSourceOf = (
+  service: Pick<Service, 'tunnelSource'>,
+  { address, tunnelSource }: Pick<Backend, 'address' | 'tunnelSource'>,
+): string | null =>
+  tunnelSource ??
+  service.tunnelSource.find(source => addressFamily(source) === addressFamily(address)) ??
+  null
 
 /** "127.0.0.1:9464", "[::1]:9464", ":9464". */
 export const listenText = ({ address, port }: Listen): string =>

@@ -7,6 +7,8 @@ import {
   type Backend,
   backendIdentity,
   type Config,
+  type Forward,
+  forwardText,
   listenText,
   type Service,
   serviceIdentity,
@@ -15,8 +17,19 @@ import {
 /** What was ordered of backends, by backendKey; of those that are not named nothing was. */
 export type Orders = ReadonlyMap<string, { readonly state: AdminState }>
 
+const isForward = (value: unknown): value is Forward =>
+  typeof value === 'object' && value !== null && 'mode' in value
+
 const show = (value: unknown): string =>
-  value === null ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value)
+  isForward(value)
+    ? forwardText(value)
+    : value === undefined
+      ? "the service's"
+      : value === null || (Array.isArray(value) && value.length === 0)
+        ? 'none'
+        : typeof value === 'object'
+          ? JSON.stringify(value)
+          : String(value)
 
 /** "weight 1 -> 5, mac none -> 02:..." over the keys that differ. */
 const differences = <T extends object>(before: T, after: T, keys: readonly (keyof T & string)[]): string =>
@@ -31,6 +44,9 @@ const serviceKeys = [
   'port',
   'protocol',
   'forward',
+  'tunnelSource',
+  'mss',
+  'ping',
   'scheduler',
   'ringSize',
   'hash',
@@ -43,7 +59,13 @@ const serviceKeys = [
   'health',
 ] as const satisfies readonly (keyof Service)[]
 
-const backendKeys = ['name', 'weight', 'mac'] as const satisfies readonly (keyof Backend)[]
+const backendKeys = [
+  'name',
+  'weight',
+  'mac',
+  'forward',
+  'tunnelSource',
+] as const satisfies readonly (keyof Backend)[]
 const settingKeys = ['xdp', 'seed', 'limits'] as const satisfies readonly (keyof Config)[]
 
 const byKey = <T>(items: readonly T[], key: (item: T) => string): Map<string, T> =>

@@ -89,7 +89,7 @@ export const serviceRow = (
     vip: service.vip,
     port: service.port,
     protocol: service.protocol,
-    forward: service.forward,
+    forward: service.forward.mode,
     scheduler: service.scheduler,
     ringSize: service.ringSize,
     noBackend: service.noBackend,

@@ -8,6 +8,7 @@ import type { ServiceCounts, Tables } from './dataplane/tables.js'
 import { identitiesOf, keyOf } from './identities.js'
 import { type Backend, backendIdentity, type Service } from './model.js'
 import type { NextHops } from './next-hops.js'
+import { resolutionOf } from './reach.js'
 import { ringDigest } from './ring.js'
 import { claimsOf } from './rings.js'
 import { backendRow, drainView, serviceRow } from './rows.js'
@@ -73,7 +74,7 @@ export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
     const { service: own } = identitiesOf(service)
     const key = keyOf(own, identity)
     const order = progress.order(key)
-    const resolution = nextHops.get(backend)
+    const resolution = resolutionOf(nextHops, service, backend)
     const ifindex = 'nextHop' in resolution ? resolution.nextHop.ifindex : 0
     return backendRow({
       service,

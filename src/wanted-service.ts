@@ -3,6 +3,7 @@ import type { WantedBackend, WantedService } from './dataplane/tables.js'
 import { identitiesOf } from './identities.js'
 import { type Backend, backendIdentity } from './model.js'
 import type { NextHops } from './next-hops.js'
+import { resolutionOf, tunnelOf } from './reach.js'
 import type { Running } from './running.js'
 import type { Standing } from './standing.js'
 
@@ -22,19 +23,21 @@ export const wantedService = (
     ownsSlots: boolean,
     was: WantedBackend | undefined,
   ): WantedBackend => {
-    const resolution = nextHops.get(backend)
+    const resolution = resolutionOf(nextHops, service, backend)
     const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
     // One that is out but has to serve as the last resort is not.
     const isDead = standing.isDead && !(standing.isLastResort && ownsSlots)
     const { isDraining } = standing
+    const tunnel = tunnelOf(service, backend)
     const isSame =
       was?.identity === identity &&
       was.isDead === isDead &&
       was.isDraining === isDraining &&
-      was.nextHop === nextHop
+      was.nextHop === nextHop &&
+      was.tunnel === tunnel
     if (isSame) return was
     const port = backend.port ?? service.port
-    return { identity, address: backend.address, port, isDead, isDraining, nextHop }
+    return { identity, address: backend.address, port, isDead, isDraining, nextHop, tunnel }
   }
 
   const { backends: identities } = identitiesOf(service)

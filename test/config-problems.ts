@@ -2,7 +2,7 @@
 import t from 'tap'
 import { problemLines, withBackend, withHealth, withService, withWeb } from './fixtures/config.js'
 
-const KEYS = 'the keys here are interfaces, xdp, seed, limits, services, http, probe-prefix'
+const KEYS = 'the keys here are interfaces, xdp, seed, limits, services, http, tunnel-source, probe-prefix'
 const withBackends = (...lines: string[]) => withWeb('backends:', ...lines.map(line => `  ${line}`))
 const withVip = (vip: string) => withService('port: 80').replace('192.0.2.10', vip)
 const top = (...lines: string[]) => ['interfaces: [eth0]', ...lines, ''].join('\n')
@@ -140,9 +140,12 @@ expectProblems('words of a service are checked, those of other versions told', [
     withWeb('protocol: tpc'),
     '6:15 services.web.protocol: protocol must be tcp or udp, not tpc | did you mean tcp?',
   ],
-  [withWeb('forward: ipip'), '6:14 services.web.forward: forward ipip is not available in this version'],
-  [withWeb('forward: ddr'), '6:14 services.web.forward: forward must be dr, not ddr | did you mean dr?'],
-  [withWeb('forward: [dr]'), '6:14 services.web.forward: forward must be dr, not a list'],
+  [withWeb('forward: nat'), '6:14 services.web.forward: forward nat is not available in this version'],
+  [
+    withWeb('forward: ddr'),
+    '6:14 services.web.forward: forward must be dr, ipip, gre or gue, not ddr | did you mean dr?',
+  ],
+  [withWeb('forward: [dr]'), '6:14 services.web.forward: forward must be dr, ipip, gre or gue, not a list'],
   [withWeb('scheduler: wrr'), '6:16 services.web.scheduler: scheduler wrr is not available in this version'],
   [
     withWeb('scheduler: magelv'),

@@ -18,7 +18,10 @@ t.test("the documentation's example is read as it is meant", async t => {
         vip: '192.0.2.10',
         port: 80,
         protocol: 'tcp',
-        forward: 'dr',
+        forward: { mode: 'dr' },
+        tunnelSource: [],
+        mss: 'keep',
+        ping: 'answer',
         scheduler: 'maglev',
         ringSize: 65537,
         hash: ['source', 'source-port', 'destination', 'destination-port'],
@@ -68,7 +71,10 @@ t.test('what is left out has its default', async t => {
   })
   t.match(onlyService(withWeb()), {
     protocol: 'tcp',
-    forward: 'dr',
+    forward: { mode: 'dr' },
+    tunnelSource: [],
+    mss: 'keep',
+    ping: 'answer',
     scheduler: 'maglev',
     ringSize: 65537,
     hash: ['source', 'source-port', 'destination', 'destination-port'],

@@ -1,14 +1,16 @@
 /** A backend that is added or changed at run time, checked by the rules of the file. */
 import { canonicalMac } from '../address.js'
 import { BalancerError } from '../errors.js'
-import { type Backend, backendIdentity, type Service } from '../model.js'
+import { type Backend, backendIdentity, type Forward, type ForwardMode, type Service } from '../model.js'
 import {
   backendAddressRule,
   backendNameRule,
   backendPortRule,
+  backendSourceRule,
   defaultBackendName,
   hostMacRule,
   parseHostAddress,
+  parseTunnelSource,
 } from './rules.js'
 
 export interface NewBackend {
@@ -18,6 +20,9 @@ export interface NewBackend {
   readonly port?: number | null | undefined
   readonly weight?: number | undefined
   readonly mac?: string | null | undefined
+  /** Absent: the service's. */
+  readonly forward?: Forward | undefined
+  readonly tunnelSource?: string | undefined
 }
 
 export interface BackendChange {
@@ -47,6 +52,13 @@ const checkMac = (text: string | null): string | null => {
   return broken === null ? mac : refuse(`mac ${broken}`)
 }
 
+const checkSource = (text: string, address: string, mode: ForwardMode): string => {
+  const parsed = parseTunnelSource(text)
+  const source = 'source' in parsed ? parsed.source : refuse(`tunnel-source ${parsed.broken}`)
+  const broken = mode === 'dr' ? 'is for tunnels' : backendSourceRule(source, address)
+  return broken === null ? source : refuse(`tunnel-source ${broken}`)
+}
+
 /**
  * @returns the backend as the service would have it from the file
  * @throws BalancerError `ERR_BAD_REQUEST` when it breaks a rule, `ERR_CONFLICT` when its name, or its address and
@@ -59,9 +71,11 @@ export const newBackend = (service: Service, wanted: NewBackend): Backend => {
   const name = wanted.name ?? defaultBackendName(address, port)
   const nameBroken = backendNameRule(name)
   if (nameBroken) refuse(`the name ${JSON.stringify(name)} ${nameBroken}`)
-  const addressBroken = backendAddressRule(address, service.vip, service.forward)
+  const { forward, tunnelSource } = wanted
+  const { mode } = forward ?? service.forward
+  const addressBroken = backendAddressRule(address, service.vip, mode)
   if (addressBroken) refuse(`address ${addressBroken}`)
-  const portBroken = port === null ? null : backendPortRule(port, service.port, service.forward)
+  const portBroken = port === null ? null : backendPortRule(port, service.port, mode)
   if (portBroken) refuse(`port ${portBroken}`)
 
   const backend = {
@@ -70,6 +84,8 @@ export const newBackend = (service: Service, wanted: NewBackend): Backend => {
     port,
     weight: checkWhole('weight', wanted.weight ?? 1, 0, 1000),
     mac: checkMac(wanted.mac ?? null),
+    ...(forward ? { forward } : {}),
+    ...(tunnelSource === undefined ? {} : { tunnelSource: checkSource(tunnelSource, address, mode) }),
   }
   const identity = backendIdentity(service, backend)
   const twin = service.backends.find(other => backendIdentity(service, other) === identity)

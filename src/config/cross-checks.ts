@@ -2,8 +2,9 @@
 import { backendIdentity, serviceIdentity } from '../model.js'
 import { DEFAULT_RING_SIZE } from '../ring/size.js'
 import { childPath } from './fields.js'
+import { checkForward, modeFrom } from './forward.js'
 import type { Position, Report } from './problem.js'
-import { backendAddressRule, backendPortRule } from './rules.js'
+import { backendAddressRule, backendPortRule, backendSourceRule } from './rules.js'
 import type { BackendDraft, ServiceDraft } from './service.js'
 
 /** With fewer slots per backend the shares differ by more than a percent (Maglev, NSDI 2016, section 3.4). */
@@ -34,6 +35,10 @@ export const crossCheck = (services: readonly ServiceDraft[], report: Report): v
           `${service.name} has the VIP, port and protocol of line ${first.line}: ${identity}`,
         )
     }
+    checkForward(service.forward, modeFrom(service.forward), report)
+    checkSources(service, report)
+    if (service.fields.values.mss === 'clamp' && protocol === 'udp')
+      report.warning(service.fields.at('mss'), childPath(service.path, 'mss'), 'UDP has no MSS to clamp')
     checkBackends(service, report)
     checkHealthPort(service, report)
     checkRingSize(service, report)
@@ -72,19 +77,51 @@ const checkBackends = (service: ServiceDraft, report: Report): void => {
 }
 
 const checkFit = (
-  { fields: service }: ServiceDraft,
-  { path, fields }: BackendDraft,
+  { fields: service, forward: serviceForward }: ServiceDraft,
+  { path, fields, forward, sources }: BackendDraft,
   report: Report,
 ): void => {
-  const { vip, port: servicePort, forward = 'dr' } = service.values
+  const { vip, port: servicePort } = service.values
   const { address, port } = fields.values
+  const mode = modeFrom(forward, serviceForward)
+  checkForward(forward, mode, report)
   const addressBroken =
-    address !== undefined && vip !== undefined ? backendAddressRule(address, vip, forward) : null
+    address !== undefined && vip !== undefined ? backendAddressRule(address, vip, mode) : null
   if (addressBroken)
     report.problem(fields.at('address'), childPath(path, 'address'), `address ${addressBroken}`)
   const portBroken =
-    port !== undefined && servicePort !== undefined ? backendPortRule(port, servicePort, forward) : null
-  if (portBroken) report.problem(fields.at('port'), childPath(path, 'port'), `port ${portBroken}`)
+    port !== undefined && servicePort !== undefined ? backendPortRule(port, servicePort, mode) : null
+  if (portBroken)
+    report.problem(
+      fields.at('port'),
+      childPath(path, 'port'),
+      `port ${portBroken}`,
+      mode === 'gue' && servicePort !== 0
+        ? `the tunnel's own port is forward: { mode: gue, port: ${port} }`
+        : null,
+    )
+  for (const { source, at, path: sourcePath } of sources) {
+    const broken =
+      mode === 'dr' ? ONLY_TUNNELS : address === undefined ? null : backendSourceRule(source, address)
+    if (broken) report.problem(at, sourcePath, `tunnel-source ${broken}`)
+  }
+}
+
+const ONLY_TUNNELS = 'is for tunnels (ipip, gre, gue): direct routing leaves the packet as it is'
+
+/** A service's outer source that no backend of it can have is a mistake. */
+const checkSources = ({ forward, sources, backends }: ServiceDraft, report: Report): void => {
+  const tunnelled = backends.filter(backend => modeFrom(backend.forward, forward) !== 'dr')
+  const isDirect = modeFrom(forward) === 'dr' && tunnelled.length === 0
+  const addresses = tunnelled.flatMap(({ fields }) => fields.values.address ?? [])
+  for (const { source, at, path } of sources) {
+    const broken = isDirect
+      ? ONLY_TUNNELS
+      : addresses.length > 0 && addresses.every(address => backendSourceRule(source, address) !== null)
+        ? backendSourceRule(source, addresses[0]!)
+        : null
+    if (broken) report.problem(at, path, `tunnel-source ${broken}`)
+  }
 }
 
 const checkHealthPort = ({ fields, health, path }: ServiceDraft, report: Report): void => {

@@ -76,7 +76,7 @@ const shown = (node: Node): string => {
 }
 
 /** @param key how a message calls it */
-const readLeaf = <T>(
+export const readLeaf = <T>(
   field: Leaf<T>,
   node: Node,
   key: string,

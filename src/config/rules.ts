@@ -1,6 +1,6 @@
 /** What an address, a port or a name may be: the same for the file and for a change at run time. */
-import { addressBytes, addressFamily, canonicalAddress } from '../address.js'
-import type { Forward, Listen } from '../model.js'
+import { addressBytes, addressFamily, addressText, canonicalAddress, shortAddressBytes } from '../address.js'
+import type { ForwardMode, Listen } from '../model.js'
 
 /** A rule that is broken, in words that go on from the thing's name: "is a multicast address". */
 export type Broken = string | null
@@ -50,21 +50,65 @@ const notAnAddress = (text: string): string => {
   return `${JSON.stringify(text)} is no IPv4 or IPv6 address`
 }
 
+/** Fewer fixed bits leave no network of anybody's. */
+const MIN_PREFIX = { 4: 8, 6: 16 } as const
+
+/** Whether the bits of an address from `length` on are all 0. */
+const endsIn0 = (address: Uint8Array, length: number): boolean =>
+  address.every((byte, i) => (byte & (0xff >> Math.min(8, Math.max(0, length - 8 * i)))) === 0)
+
+/** The network that an address lies in, in canonical text. */
+const networkOf = (address: Uint8Array, length: number): string =>
+  addressText(address.map((byte, i) => byte & ~(0xff >> Math.min(8, Math.max(0, length - 8 * i)))))
+
+/**
+ * Text -> the outer source of tunnels, "10.0.0.1" or "10.9.0.0/16" in canonical text, or what is wrong with it.
+ */
+export const parseTunnelSource = (
+  text: string,
+): { readonly source: string } | { readonly broken: string; readonly hint?: string } => {
+  const [, base = text, digits] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? []
+  const parsed = parseHostAddress(base)
+  if ('broken' in parsed) return parsed
+  const { address } = parsed
+  if (digits === undefined) return { source: address }
+  const family = addressFamily(address)
+  const bytes = shortAddressBytes(address)
+  const length = Number(digits)
+  if (length > bytes.length * 8)
+    return { broken: `${text} is no prefix: IPv${family} has ${bytes.length * 8} bits` }
+  if (length < MIN_PREFIX[family]) return { broken: `${text} is too wide: at least /${MIN_PREFIX[family]}` }
+  if (length === bytes.length * 8) return { source: address }
+  if (!endsIn0(bytes, length))
+    return {
+      broken: `${text} has bits set behind the prefix`,
+      hint: `the prefix is ${networkOf(bytes, length)}/${length}, the address ${address}`,
+    }
+  return { source: `${address}/${length}` }
+}
+
 /** How a backend's address fits its service's VIP. */
-export const backendAddressRule = (address: string, vip: string, forward: Forward): Broken => {
+export const backendAddressRule = (address: string, vip: string, mode: ForwardMode): Broken => {
   if (address === vip) return `${address} is the VIP itself`
-  if (forward === 'dr' && addressFamily(address) !== addressFamily(vip))
+  if (mode === 'dr' && addressFamily(address) !== addressFamily(vip))
     return `${address} is IPv${addressFamily(address)}, the VIP ${vip} is not: direct routing leaves the packet as it is`
   return null
 }
 
-/** How a backend's own port fits its service's. */
-export const backendPortRule = (port: number, servicePort: number, forward: Forward): Broken => {
-  if (forward !== 'dr' || port === servicePort) return null
+/** How a backend's own port fits its service's: no mode changes the packet itself. */
+export const backendPortRule = (port: number, servicePort: number, mode: ForwardMode): Broken => {
+  if (port === servicePort) return null
+  const why = mode === 'dr' ? 'direct routing leaves' : `the tunnel (${mode}) leaves`
   return servicePort === 0
     ? `${port}: a service on every port has backends without one`
-    : `${port} differs from the service's ${servicePort}: direct routing leaves the packet as it is`
+    : `${port} differs from the service's ${servicePort}: ${why} the packet as it is`
 }
+
+/** How an outer source fits a backend's address. */
+export const backendSourceRule = (source: string, address: string): Broken =>
+  addressFamily(source) === addressFamily(address)
+    ? null
+    : `${source} is IPv${addressFamily(source)}, the backend ${address} is not: the outer header is of the backend's family`
 
 /** Names of backends: what is a word on a command line, and may follow "service/". */
 export const backendNameRule = (name: string): Broken => {

@@ -2,12 +2,12 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { canonicalMac } from '../address.js'
-import type { Forward, HashPart, Listen, Protocol } from '../model.js'
+import type { ForwardMode, HashPart, Listen, Protocol } from '../model.js'
 import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE, nearestRingSizes } from '../ring/size.js'
 import { didYouMean } from './did-you-mean.js'
 import { formatDuration, parseDuration } from './durations.js'
 import { type Leaf, leaf, list, nested, refuse } from './fields.js'
-import { backendNameRule, hostMacRule, parseHostAddress, parseListen } from './rules.js'
+import { backendNameRule, hostMacRule, parseHostAddress, parseListen, parseTunnelSource } from './rules.js'
 import { parseStatusCodes } from './status-codes.js'
 
 const whole = (min: number, max: number): Leaf<number> =>
@@ -19,11 +19,13 @@ const inWords = (words: readonly string[]): string =>
 const oneOf = <const W extends readonly [string, ...string[]]>(...words: W): Leaf<W[number]> =>
   leaf(inWords(words), z.enum(words), { words })
 
+const LATER = 'is not available in this version'
+
 /** @param later words that are right, but for another version */
 const oneOfSoFar = <W extends string>(words: readonly [W, ...W[]], later: readonly string[]): Leaf<W> => {
   const known: z.ZodType<W> = z.enum(words)
   const schema = z.string().transform((word, context): W => {
-    if (later.includes(word)) return refuse(context, `${word} is not available in this version`)
+    if (later.includes(word)) return refuse(context, `${word} ${LATER}`)
     const result = known.safeParse(word)
     return result.success
       ? result.data
@@ -139,6 +141,7 @@ export const rootShape = {
   limits: nested,
   services: nested,
   http: nested,
+  'tunnel-source': nested,
   'probe-prefix': text('an address prefix', value =>
     isPrefix(value) ? null : `must be an address prefix such as 240.0.0.0/12, not ${JSON.stringify(value)}`,
   ),
@@ -154,12 +157,64 @@ export const limitsShape = {
 
 export const httpShape = { listen } as const
 
-const laterModes = ['ipip', 'gre', 'gue', 'nat', 'fullnat']
 const laterSchedulers = 'rr wrr lc wlc lblc lblcr dh sh sed nq mh fo ovf twos'.split(' ')
 
 const protocol: Leaf<Protocol> = oneOf('tcp', 'udp')
-const forward: Leaf<Forward> = oneOfSoFar(['dr'], laterModes)
 const hashPart: Leaf<HashPart> = oneOf('source', 'source-port', 'destination', 'destination-port')
+
+const port = whole(1, 65535)
+const greKey = whole(0, 0xffff_ffff)
+const variant: Leaf<0 | 1> = leaf('0 or 1', z.union([z.literal(0), z.literal(1)]))
+
+const noTunnels: Readonly<Record<string, string>> = {
+  vxlan:
+    'is not built: its inner Ethernet header needs a MAC address of each backend, and takes 14 bytes more',
+  nat: LATER,
+  fullnat: LATER,
+}
+const tunnelHints: Readonly<Record<string, string>> = {
+  vxlan: 'gue goes by UDP too, and linimo join decapsulates it',
+  tun: 'did you mean ipip?',
+  tunnel: 'did you mean ipip?',
+}
+const modes = ['dr', 'ipip', 'gre', 'gue'] as const
+
+/** How packets reach a backend, in a word. */
+export const forwardMode: Leaf<ForwardMode> = leaf(
+  inWords(modes),
+  z.string().transform((word, context): ForwardMode => {
+    const mode = modes.find(one => one === word)
+    if (mode !== undefined) return mode
+    const hint = tunnelHints[word] ?? didYouMean(word, modes) ?? undefined
+    const why = noTunnels[word]
+    return refuse(
+      context,
+      why === undefined ? `must be ${inWords(modes)}, not ${word}` : `${word} ${why}`,
+      hint,
+    )
+  }),
+)
+
+/** The same in detail. */
+export const forwardShape = { mode: forwardMode, key: greKey, port, variant } as const
+
+/** An outer source: an address, or a prefix of which the last bits are each flow's own. */
+export const tunnelSource: Leaf<string> = leaf(
+  'an address or a prefix such as 10.9.0.0/16',
+  z.string().transform((value, context): string => {
+    const parsed = parseTunnelSource(value)
+    return 'source' in parsed ? parsed.source : refuse(context, parsed.broken, parsed.hint)
+  }),
+)
+
+/** Of a service, and of a backend. */
+export const forwardKeys = {
+  forward: nested,
+  key: greKey,
+  'tunnel-port': port,
+  variant,
+  'tunnel-source': nested,
+} as const
 
 export const MAX_IDLE_MS = 8 * 3_600_000
 const MAX_LEAVE_MS = 7 * 24 * 3_600_000
@@ -168,7 +223,9 @@ export const serviceShape = {
   vip: hostAddress,
   port: leaf('a number from 1 to 65535, or 0 for every port', z.int().min(0).max(65535)),
   protocol,
-  forward,
+  ...forwardKeys,
+  mss: oneOf('keep', 'clamp'),
+  ping: oneOf('answer', 'pass', 'drop'),
   scheduler: oneOfSoFar(['maglev'], laterSchedulers),
   'ring-size': ringSize,
   hash: list(hashPart),
@@ -183,7 +240,6 @@ export const serviceShape = {
 } as const
 
 const weight = whole(0, 1000)
-const port = whole(1, 65535)
 
 export const backendShape = {
   name: text('a name', backendNameRule),
@@ -191,6 +247,7 @@ export const backendShape = {
   port,
   weight,
   mac,
+  ...forwardKeys,
 } as const
 
 export const healthShape = {

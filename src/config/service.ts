@@ -1,12 +1,15 @@
 /** Reads one service with its health check and its backends. */
-import type { Backend, HashPart, HealthCheck, Service } from '../model.js'
+import { addressFamily } from '../address.js'
+import type { Backend, HashPart, HealthCheck, Ping, Service } from '../model.js'
 import { DEFAULT_RING_SIZE } from '../ring/size.js'
 import { formatDuration } from './durations.js'
 import { childPath, expectMap, type Fields, readFields } from './fields.js'
+import { type ForwardDraft, forwardFrom, readForward, saysForward } from './forward.js'
 import type { Position, Report } from './problem.js'
 import { defaultBackendName } from './rules.js'
 import { backendShape, healthShape, httpOnlyKeys, serviceShape } from './schema.js'
 import type { Entry, Node } from './source.js'
+import { readTunnelSource, type TunnelSource } from './tunnel-source.js'
 
 /** A service as far as it could be read, with the places for what is found later. */
 export interface ServiceDraft {
@@ -15,6 +18,8 @@ export interface ServiceDraft {
   /** The place of its name. */
   readonly at: Position
   readonly fields: Fields<typeof serviceShape>
+  readonly forward: ForwardDraft
+  readonly sources: readonly TunnelSource[]
   readonly health: HealthCheck | null
   readonly backends: readonly BackendDraft[]
 }
@@ -23,6 +28,8 @@ export interface BackendDraft {
   readonly path: string
   readonly at: Position
   readonly fields: Fields<typeof backendShape>
+  readonly forward: ForwardDraft
+  readonly sources: readonly TunnelSource[]
   /** null when it has no name and no address. */
   readonly name: string | null
 }
@@ -46,11 +53,22 @@ export const readService = (
     path,
     at,
     fields,
+    forward: readForward(fields, path, report),
+    sources: readSources(fields, path, report),
     health: health
       ? readHealth(health, map.entries.get('health')?.at ?? at, childPath(path, 'health'), report)
       : null,
     backends: backends ? readBackends(backends, childPath(path, 'backends'), report) : [],
   }
+}
+
+const readSources = (
+  { values }: Fields<typeof backendShape> | Fields<typeof serviceShape>,
+  path: string,
+  report: Report,
+): readonly TunnelSource[] => {
+  const node = values['tunnel-source']
+  return node ? readTunnelSource(node, childPath(path, 'tunnel-source'), report) : []
 }
 
 const readHealth = (node: Node, at: Position, path: string, report: Report): HealthCheck | null => {
@@ -108,12 +126,41 @@ const readBackends = (node: Node, path: string, report: Report): BackendDraft[] 
     const fields = readFields(backendShape, item, item.at, backendPath, report, ['address'])
     const { name, address, port } = fields.values
     const fallback = address === undefined ? null : defaultBackendName(address, port ?? null)
-    return [{ path: backendPath, at: item.at, fields, name: name ?? fallback }]
+    return [
+      {
+        path: backendPath,
+        at: item.at,
+        fields,
+        forward: readForward(fields, backendPath, report),
+        sources: readSources(fields, backendPath, report),
+        name: name ?? fallback,
+      },
+    ]
   })
 }
 
+/** What holds where a service says nothing of its own. */
+export interface ServiceDefaults {
+  /** Outer sources of tunnels, one of a family at most. */
+  readonly sources: readonly string[]
+  /** What another service of its VIP says. */
+  readonly ping: Ping
+}
+
+/** Its own, and the default's of the other family. */
+const sourcesWith = (own: readonly TunnelSource[], defaults: readonly string[]): string[] => {
+  const said = own.map(({ source }) => source)
+  const families = new Set(said.map(addressFamily))
+  return [...said, ...defaults.filter(source => !families.has(addressFamily(source)))].sort(
+    (a, b) => addressFamily(a) - addressFamily(b),
+  )
+}
+
 /** @returns the service, or null when something that has been reported is missing */
-export const finishService = ({ name, fields, health, backends }: ServiceDraft): Service | null => {
+export const finishService = (
+  { name, fields, forward, sources, health, backends }: ServiceDraft,
+  defaults: ServiceDefaults,
+): Service | null => {
   const { values } = fields
   if (values.vip === undefined || values.port === undefined) return null
   return {
@@ -121,7 +168,10 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     vip: values.vip,
     port: values.port,
     protocol: values.protocol ?? 'tcp',
-    forward: values.forward ?? 'dr',
+    forward: forwardFrom(forward),
+    tunnelSource: sourcesWith(sources, defaults.sources),
+    mss: values.mss ?? 'keep',
+    ping: values.ping ?? defaults.ping,
     scheduler: values.scheduler ?? 'maglev',
     ringSize: values['ring-size'] ?? DEFAULT_RING_SIZE,
     hash: values.hash ?? WHOLE_FLOW,
@@ -132,19 +182,25 @@ export const finishService = ({ name, fields, health, backends }: ServiceDraft):
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
     lastResort: values['last-resort'] ?? 'drained',
     health,
-    backends: backends.flatMap(finishBackend),
+    backends: backends.flatMap(backend => finishBackend(backend, forward)),
   }
 }
 
-const finishBackend = ({ name, fields: { values } }: BackendDraft): Backend[] =>
-  name === null || values.address === undefined
-    ? []
-    : [
-        {
-          name,
-          address: values.address,
-          port: values.port ?? null,
-          weight: values.weight ?? 1,
-          mac: values.mac ?? null,
-        },
-      ]
+const finishBackend = (
+  { name, fields: { values }, forward, sources }: BackendDraft,
+  service: ForwardDraft,
+): Backend[] => {
+  if (name === null || values.address === undefined) return []
+  const [source] = sources
+  return [
+    {
+      name,
+      address: values.address,
+      port: values.port ?? null,
+      weight: values.weight ?? 1,
+      mac: values.mac ?? null,
+      ...(saysForward(forward) ? { forward: forwardFrom(forward, service) } : {}),
+      ...(source ? { tunnelSource: source.source } : {}),
+    },
+  ]
+}

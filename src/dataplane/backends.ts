@@ -4,9 +4,11 @@
  * packet, no slot and no flow can be holding it.
  */
 import { addressBytes, addressText } from '../address.js'
-import { backendIdentity } from '../model.js'
+import { backendIdentity, type Forward } from '../model.js'
 import { createIds } from './allocator.js'
+import { FLAGS_WORD, storeRecord } from './backend-words.js'
 import type { Dataplane } from './dataplane.js'
+import { forwardFields, innerMtu, isSameTunnel, type OuterSource, type Tunnel } from './encapsulation.js'
 import { backendFlags, backendLayout, forwardMode } from './layout.js'
 import { formerRow } from './load.js'
 
@@ -29,6 +31,8 @@ export interface WantedBackend {
   /** Its own, or the service's. */
   readonly port: number
   readonly nextHop: NextHop | null
+  /** Absent or null: direct routing. */
+  readonly tunnel?: Tunnel | null
   /** Gets no packets but those of slots whose current owner it is: down, disabled, unresolved. */
   readonly isDead: boolean
   /** Its old flows stay, no new one comes: draining, leaving, weight 0. */
@@ -74,6 +78,8 @@ interface Dying {
   isSwept: boolean
 }
 
+const MAX_MTU = 0xffff
+
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 const sameSource = (a: Uint8Array | null, b: Uint8Array | null): boolean =>
@@ -91,12 +97,40 @@ const sameNextHop = (a: NextHop | null, b: NextHop | null): boolean =>
 
 /** Of one backend. */
 const isSameEntry = (a: WantedBackend, b: WantedBackend): boolean =>
-  a === b || (a.isDead === b.isDead && a.isDraining === b.isDraining && sameNextHop(a.nextHop, b.nextHop))
+  a === b ||
+  (a.isDead === b.isDead &&
+    a.isDraining === b.isDraining &&
+    sameNextHop(a.nextHop, b.nextHop) &&
+    isSameTunnel(a.tunnel, b.tunnel))
+
+const direct: Forward = { mode: 'dr' }
+
+/** The outer source: as it is configured, else the route's. */
+const sourceOf = ({ tunnel, nextHop }: WantedBackend): OuterSource | null => {
+  if (!tunnel) return null
+  return tunnel.source ?? (nextHop?.source ? { address: nextHop.source, spread: 0 } : null)
+}
+
+/** The fields of a record that say where packets go, and how. */
+const wayFields = (wanted: WantedBackend, outPort: (ifindex: number) => number) => {
+  const { nextHop, address } = wanted
+  const forward = wanted.tunnel?.forward ?? direct
+  const source = sourceOf(wanted)
+  const isResolved = nextHop !== null && (forward.mode === 'dr' || source !== null)
+  const { flags, ...fields } = forwardFields(forward, source)
+  return {
+    ...fields,
+    flags: flags | (isResolved ? backendFlags.BACKEND_RESOLVED : 0),
+    dstMac: nextHop?.mac ?? new Uint8Array(6),
+    srcMac: nextHop?.sourceMac ?? new Uint8Array(6),
+    ifindex: nextHop?.ifindex ?? 0,
+    outPort: nextHop ? outPort(nextHop.ifindex) : 0,
+    mtu: innerMtu(nextHop?.mtu ?? MAX_MTU, forward, address),
+  }
+}
 
 /** Whose row of counters nobody counts in: there goes what belongs to nobody any more, for the totals. */
 const NOBODY = 0
-/** The u64 of the flags, the port and the way out. */
-const FLAGS_WORD = Math.floor(backendLayout.fields.flags.offset / 8)
 
 /**
  * @param graceMs   how long an id is left alone after its slots have gone
@@ -139,22 +173,12 @@ export const createBackendStore = (
   }
   const ids = createIds(1, dataplane.shape.backends, graceMs, now, adopt())
 
+  const modeOf = (id: number): number => bytes[id * backendLayout.size + backendLayout.fields.mode.offset]!
+
   const store = (id: number, record: Uint8Array): void => {
-    const at = (id * backendLayout.size) / 8
-    const next = new BigUint64Array(record.buffer)
-    const before = recordOf(id)
-    const isMoved = before.ifindex !== backendLayout.decode(record).ifindex
-    // A changed way out is first made invalid; the word that makes it valid again comes last.
-    if (isMoved && before.flags & backendFlags.BACKEND_RESOLVED)
-      Atomics.store(
-        words,
-        at + FLAGS_WORD,
-        new BigUint64Array(backendLayout.encode({ ...before, flags: 0 }).buffer)[FLAGS_WORD]!,
-      )
-    next.forEach((word, i) => {
-      if (i !== FLAGS_WORD && words[at + i] !== word) Atomics.store(words, at + i, word)
-    })
-    if (words[at + FLAGS_WORD] !== next[FLAGS_WORD]!) Atomics.store(words, at + FLAGS_WORD, next[FLAGS_WORD]!)
+    const mode = backendLayout.decode(record).mode
+    dataplane.counts.modeChanges(id, modeOf(id), mode)
+    storeRecord(words, (id * backendLayout.size) / 8, record)
   }
 
   const mark = (id: number, flags: number): void => {
@@ -164,6 +188,7 @@ export const createBackendStore = (
   }
 
   const free = (id: number): void => {
+    dataplane.counts.modeChanges(id, modeOf(id), forwardMode.FORWARD_NONE)
     Atomics.store(words, (id * backendLayout.size) / 8 + FLAGS_WORD, 0n)
     const service = dying.get(id)?.service ?? null
     dataplane.counts.moveBackend(id, service === null ? NOBODY : formerRow(dataplane.shape, service))
@@ -192,26 +217,18 @@ export const createBackendStore = (
       const id = byService.get(service)?.get(wanted.identity) ?? take(service, wanted.identity)
       const last = lastWritten.get(id)
       if (last?.idle === idle && isSameEntry(last.wanted, wanted)) return id
-      const { nextHop } = wanted
+      const way = wayFields(wanted, ifindex => dataplane.outPort(ifindex))
       store(
         id,
         backendLayout.encode({
-          dstMac: nextHop?.mac ?? new Uint8Array(6),
-          srcMac: nextHop?.sourceMac ?? new Uint8Array(6),
-          ifindex: nextHop?.ifindex ?? 0,
-          outPort: nextHop ? dataplane.outPort(nextHop.ifindex) : 0,
-          mode: forwardMode.FORWARD_DR,
+          ...way,
           flags:
-            (nextHop ? backendFlags.BACKEND_RESOLVED : 0) |
+            way.flags |
             (wanted.isDead ? backendFlags.BACKEND_DEAD : 0) |
             (wanted.isDraining ? backendFlags.BACKEND_NO_NEW : 0),
           port: wanted.port,
           service,
           idle,
-          mtu: 65535,
-          spread: 0,
-          key: 0,
-          source: new Uint8Array(16),
           addr: addressBytes(wanted.address),
         }),
       )

@@ -10,11 +10,11 @@ import {
   type Traffic,
   trafficFrom,
 } from './counters.js'
-import { flowCountLayout } from './layout.js'
+import { backendLayout, flowCountLayout, forwardMode, verdict } from './layout.js'
 import { formerRow, type Loaded, type MapName, type Shape } from './load.js'
 import { u32 } from './map-key.js'
 import { readCounts } from './map-reading.js'
-import { type Verdict, verdictNames } from './verdicts.js'
+import { forwardVerdicts, type Verdict, verdictNames } from './verdicts.js'
 
 export interface Counts {
   verdicts(): Promise<ReadonlyMap<Verdict, Traffic>>
@@ -28,11 +28,28 @@ export interface Counts {
   flows(): RecordOf<typeof flowCountLayout>
   /** Ids from here on have counted nothing: reading those that have takes the less. */
   limit(idsInUse: Pick<Shape, 'backends' | 'services'>): void
+  /**
+   * A backend is about to be forwarded to in another mode (enum forward_mode; none: its id is freed). What it has counted
+   * stays in the totals of the mode that it was forwarded in.
+   */
+  modeChanges(id: number, from: number, to: number): void
   /** What a backend's row has counted goes to another; nobody counts in it meanwhile. */
   moveBackend(row: number, to: number): void
   /** What a service of another identity has counted by this id is forgotten; the verdicts' totals are not. */
   clearService(id: number): void
 }
+
+/** Reads of totals while modes change. */
+const MAX_READS = 5
+
+/** In whose totals the packets are of a backend with this mode, or without one. */
+const totalMode = (mode: number): number => (forwardVerdicts.has(mode) ? mode : forwardMode.FORWARD_DR)
+
+const wrapped = ({ packets, bytes }: Traffic): Traffic => ({
+  packets: BigInt.asUintN(64, packets),
+  bytes: BigInt.asUintN(64, bytes),
+})
+const negated = ({ packets, bytes }: Traffic): Traffic => ({ packets: -packets, bytes: -bytes })
 
 /** @param loaded what runs: another one after a move */
 export const createCounts = (loaded: () => Loaded): Counts => {
@@ -56,17 +73,58 @@ export const createCounts = (loaded: () => Loaded): Counts => {
     return new Map([...present!, ...past!])
   }
 
+  /** The mode by which a row of backend_counts counts; rows of nobody, and of those that have gone: direct routing. */
+  const modeOf = (row: number): number => {
+    const { memory, shape } = loaded()
+    if (row >= shape.backends) return forwardMode.FORWARD_DR
+    const { size, fields } = backendLayout
+    return totalMode(new Uint8Array(memory.get('backends')!)[row * size + fields.mode.offset]!)
+  }
+
+  /** Grows with each change of a mode. */
+  let carried = 0
+
+  /**
+   * The rows of the forwarding verdicts hold no packets of their own, but what backends have counted in a mode that they
+   * have no longer: added there, and taken from the mode that they have. So sums are modulo 2^64.
+   */
+  const readVerdicts = async (): Promise<ReadonlyMap<Verdict, Traffic>> => {
+    const verdicts = map('verdicts')
+    const ended = await readCounts(verdicts, { first: 0, count: verdicts.info.maxEntries }, trafficFrom)
+    const counts = new Map<Verdict, Traffic>()
+    for (const [value, name] of verdictNames)
+      if (name !== 'CONTINUE') counts.set(name, ended.get(value) ?? noTraffic)
+    const add = (name: Verdict, traffic: Traffic): void => {
+      counts.set(name, wrapped(addTraffic(counts.get(name) ?? noTraffic, traffic)))
+    }
+    const rows = await readBackends()
+    for (const { tx, redirect } of forwardVerdicts.values())
+      for (const name of [tx, redirect]) add(name, noTraffic)
+    for (const [row, count] of rows) {
+      const { tx, redirect } = forwardVerdicts.get(modeOf(row))!
+      add(tx, count.tx)
+      add(redirect, count.redirect)
+    }
+    return counts
+  }
+
+  /** @param traffic may be negative */
+  const addToVerdict = (name: Verdict, { packets, bytes }: Traffic): void => {
+    const verdicts = map('verdicts')
+    const words = new BigUint64Array(verdicts.lookup(u32(verdict[name])).slice().buffer)
+    words[0] = words[0]! + packets
+    words[1] = words[1]! + bytes
+    verdicts.update(u32(verdict[name]), new Uint8Array(words.buffer))
+  }
+
   return {
     verdicts: async () => {
-      const counts = new Map<Verdict, Traffic>()
-      const verdicts = map('verdicts')
-      const ended = await readCounts(verdicts, { first: 0, count: verdicts.info.maxEntries }, trafficFrom)
-      for (const [value, name] of verdictNames)
-        if (name !== 'CONTINUE') counts.set(name, ended.get(value) ?? noTraffic)
-      const forwarded = [...(await readBackends()).values()]
-      counts.set('TX_DR', forwarded.map(({ tx }) => tx).reduce(addTraffic, noTraffic))
-      counts.set('REDIRECT_DR', forwarded.map(({ redirect }) => redirect).reduce(addTraffic, noTraffic))
-      return counts
+      for (let attempt = 1; ; attempt++) {
+        const before = carried
+        const counts = await readVerdicts()
+        // A mode that has changed meanwhile may be in one half of what was read.
+        if (carried === before || attempt === MAX_READS) return counts
+      }
     },
     backends: readBackends,
     backend: row => backendCountFrom(rowOf('backend_counts', row)),
@@ -77,6 +135,17 @@ export const createCounts = (loaded: () => Loaded): Counts => {
     flows: () => flowCountLayout.decode(new Uint8Array(BigUint64Array.from(rowOf('flow_counts', 0)).buffer)),
     limit: ids => {
       idsInUse = ids
+    },
+    modeChanges: (id, from, to) => {
+      const [before, after] = [totalMode(from), totalMode(to)]
+      if (before === after) return
+      const { tx, redirect } = backendCountFrom(rowOf('backend_counts', id))
+      const [were, are] = [forwardVerdicts.get(before)!, forwardVerdicts.get(after)!]
+      addToVerdict(were.tx, tx)
+      addToVerdict(were.redirect, redirect)
+      addToVerdict(are.tx, negated(tx))
+      addToVerdict(are.redirect, negated(redirect))
+      carried++
     },
     moveBackend: (row, to) => {
       const counts = map('backend_counts')

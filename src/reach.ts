@@ -1,0 +1,57 @@
+/** How a backend is reached: on the link, or in a tunnel, for which its service and it give the words. */
+import { outerSource, type Tunnel } from './dataplane/encapsulation.js'
+import { type Backend, type Forward, forwardOf, type Service, tunnelSourceOf } from './model.js'
+import type { Resolution } from './next-hop.js'
+import type { Target } from './next-hop-target.js'
+import type { NextHops } from './next-hops.js'
+
+interface Reach {
+  readonly forward: Forward
+  readonly source: string | null
+  readonly tunnel: Tunnel | null
+  readonly target: Target
+}
+
+/** A backend outlives most changes of its service: its next hop is looked up by the same object each time. */
+const known = new WeakMap<Backend, Reach>()
+
+const reachOf = (service: Service, backend: Backend): Reach | null => {
+  const forward = forwardOf(service, backend)
+  if (forward.mode === 'dr') return null
+  const source = tunnelSourceOf(service, backend)
+  const before = known.get(backend)
+  if (before?.forward === forward && before.source === source) return before
+  const { address, mac } = backend
+  const reach = {
+    forward,
+    source,
+    tunnel: { forward, source: source === null ? null : outerSource(source) },
+    target: { address, mac, isTunnelled: true },
+  }
+  known.set(backend, reach)
+  return reach
+}
+
+/** null: direct routing. The very same object as long as nothing of it changes. */
+export const tunnelOf = (service: Service, backend: Backend): Tunnel | null =>
+  reachOf(service, backend)?.tunnel ?? null
+
+/** What NextHops is to follow for a backend. */
+export const targetOf = (service: Service, backend: Backend): Target =>
+  reachOf(service, backend)?.target ?? backend
+
+/** Its next hop, or why it has none. */
+export const resolutionOf = (
+  nextHops: Pick<NextHops, 'get'>,
+  service: Service,
+  backend: Backend,
+): Resolution => {
+  const reach = reachOf(service, backend)
+  if (!reach) return nextHops.get(backend)
+  const found = nextHops.get(reach.target)
+  if ('reason' in found || reach.source !== null || found.nextHop.source !== null) return found
+  return {
+    reason: `the route to ${backend.address} names no source address: give tunnel-source`,
+    neighbour: found.neighbour,
+  }
+}
