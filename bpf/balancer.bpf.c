@@ -17,13 +17,15 @@
 const volatile struct config config SEC(".rodata.config") = {
 	.service_mask = 8191,
 	.interface_mask = 15,
-	.rejects_per_second = 1000,
+	.answers_per_second = 1000,
 	.cache_bits = 17,
 };
 
 #include "packet.h"
 #include "parse.h"
 #include "service.h"
+#include "message.h"
+#include "ping.h"
 #include "ring.h"
 #include "recall.h"
 #include "reject.h"
@@ -45,13 +47,16 @@ SEC("xdp")
 int balance(struct xdp_md *ctx)
 {
 	struct packet pkt = { .ctx = ctx, .frame = frame_start(ctx), .end = frame_end(ctx) };
+	struct message message;
 	enum verdict verdict;
 
+	pkt.message = &message;
 	pkt.bytes = length(pkt.frame, pkt.end);
 	/* clang-format off */
 	verdict = parse(&pkt)			/* headers -> addresses, protocol, ports */
 	       ?: find_service(&pkt)		/* pkt.service, or the host's own traffic */
 	       ?: check_destination_mac(&pkt)	/* or a frame that only flew by */
+	       ?: answer_ping(&pkt)		/* an echo request to a VIP */
 	       ?: parse_l4(&pkt)		/* the L4 header, whole */
 	       ?: find_slot(&pkt)		/* its place in the service's ring, and so pkt.backend_id */
 	       ?: recall_flow(&pkt)		/* tracked slots only: the backend that this flow had before */

@@ -45,8 +45,9 @@ struct {
 
 /* What of a packet matters: its TCP flags in bits 0-7, and what its service says. */
 enum flow_packet {
-	PACKET_SYN_OPENS = 1 << 8, /* SERVICE_SYN_OPENS */
-	PACKET_IDLE_SHIFT = 16,	   /* bits 16-31: the service's idle time, in units of the flow clock */
+	PACKET_SYN_OPENS = 1 << 8,  /* SERVICE_SYN_OPENS */
+	PACKET_IS_MESSAGE = 1 << 9, /* an ICMP error about the flow: it follows the entry, and never writes one */
+	PACKET_IDLE_SHIFT = 16,	    /* bits 16-31: the service's idle time, in units of the flow clock */
 };
 
 /* A packet of a tracked slot, and what has been looked up for it. */
@@ -84,6 +85,11 @@ static __always_inline _Bool syn_opens(const struct recall *it)
 static __always_inline _Bool opens_flow(const struct recall *it)
 {
 	return (it->packet & (PACKET_SYN_OPENS | TCP_SYN | TCP_ACK)) == (PACKET_SYN_OPENS | TCP_SYN);
+}
+
+static __always_inline _Bool is_message(const struct recall *it)
+{
+	return it->packet & PACKET_IS_MESSAGE;
 }
 
 static __always_inline _Bool is_closing(const struct recall *it)

@@ -25,12 +25,21 @@ __stage enum verdict leave(struct packet *pkt, enum verdict tx, enum verdict red
 }
 
 #include "forward_tunnel.h"
+#include "mss.h"
+#include "too_big.h"
+#include "tunnel_error.h"
 
 __stage enum verdict forward(struct packet *pkt)
 {
 	pkt->backend = bpf_map_lookup_elem(&backends, &pkt->backend_id);
 	if (!pkt->backend || !(pkt->backend->flags & BACKEND_RESOLVED))
 		return DROP_NO_NEXT_HOP;
+	if (pkt->is_message && pkt->message->kind == MESSAGE_TUNNEL_ERROR)
+		return tell_client(pkt);
+	if (length(pkt->l3, pkt->end) > pkt->backend->mtu)
+		return answer_too_big(pkt);
+	if (pkt->tcp_flags & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)
+		clamp_mss(pkt->ctx, length(pkt->frame, pkt->l4), pkt->backend->mtu - (pkt->is_ipv6 ? 60 : 40));
 	if (pkt->backend->mode != FORWARD_DR)
 		return forward_tunnel(pkt);
 	rewrite_dr(pkt);

@@ -7,11 +7,32 @@
 
 #define NO_ID (~0U)
 
+#define VLAN_TAGS_MAX	      2
+#define EXTENSION_HEADERS_MAX 4
+#define IPV4_MAPPED_PREFIX    0xffff0000ULL /* the bytes 00 00 ff ff ahead of the address, as they lie in memory */
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 ethertype;
+};
+
+/* From the frame's start to its IP header, at most. */
+#define L3_OFFSET_MAX (ETH_HLEN + VLAN_TAGS_MAX * sizeof(struct vlan_tag))
+
+struct extension_header {
+	__u8 next_header;
+	__u8 length; /* AH: 4-byte units, less 2; all others: 8-byte units, less 1 */
+	__u8 routing_type;
+	__u8 segments_left;
+};
+
 /* The flags of a TCP header's byte 13. */
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+
+#define IP_DF 0x4000 /* of an IPv4 header's flags and fragment offset */
 
 struct packet {
 	struct xdp_md *ctx;
@@ -28,7 +49,9 @@ struct packet {
 	__u32 ports; /* the L4 header's first four bytes: source, then destination */
 	__u8 protocol;
 	_Bool is_ipv6;
-	__u8 tcp_flags; /* 0: UDP */
+	__u8 tcp_flags;	  /* 0: UDP, a message */
+	_Bool is_message; /* ICMP or ICMPv6; but for echo requests, addresses, ports and protocol are its flow's */
+	struct message *message;
 
 	struct service *service;
 	struct backend *backend;

@@ -4,35 +4,18 @@
 
 #include "packet.h"
 
-#define VLAN_TAGS_MAX	      2
-#define EXTENSION_HEADERS_MAX 4
-#define IPV4_MAPPED_PREFIX    0xffff0000ULL /* the bytes 00 00 ff ff ahead of the address, as they lie in memory */
-
-struct vlan_tag {
-	__be16 tci;
-	__be16 ethertype;
-};
-
-/* From the frame's start to its IP header, at most. */
-#define L3_OFFSET_MAX (ETH_HLEN + VLAN_TAGS_MAX * sizeof(struct vlan_tag))
-
-struct extension_header {
-	__u8 next_header;
-	__u8 length; /* AH: 4-byte units, less 2; all others: 8-byte units, less 1 */
-	__u8 routing_type;
-	__u8 segments_left;
-};
-
 static __always_inline _Bool is_vlan(__be16 ethertype)
 {
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
+__stage enum verdict parse_message(struct packet *pkt, void *l4);
+
 /* The ports, at `l4`: the one place where the L4 header is read before the service is known. */
 __stage enum verdict parse_ports(struct packet *pkt, void *l4)
 {
 	if (pkt->protocol != IPPROTO_TCP && pkt->protocol != IPPROTO_UDP)
-		return PASS_NOT_A_SERVICE;
+		return parse_message(pkt, l4);
 	if (l4 + sizeof(pkt->ports) > pkt->end || pkt->l4_len < sizeof(pkt->ports))
 		return PASS_TRUNCATED;
 	pkt->l4 = l4;
@@ -155,6 +138,8 @@ __stage enum verdict parse(struct packet *pkt)
 /* A service's packet: its whole L4 header must be there. */
 __stage enum verdict parse_l4(struct packet *pkt)
 {
+	if (pkt->is_message)
+		return CONTINUE;
 	if (pkt->protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = pkt->l4;
 

@@ -66,6 +66,8 @@ static __attribute__((noinline)) __u32 miss(const struct recall *it, __u32 freed
 		return current; /* M1 */
 
 	home_flags = flags_of(home);
+	if (is_message(it))
+		return home_flags & BACKEND_DEAD ? current : home; /* M6, M7, but nothing is stored */
 	count = counts_of_flows();
 	if (!count)
 		return home;
@@ -112,6 +114,8 @@ static __always_inline __u32 hit(const struct recall *it, __u32 place, __u64 ent
 {
 	__u32 id = entry & BACKEND_ID_MASK;
 
+	if (is_message(it))
+		return keeps(it, entry, id, flags) ? id : current_of(it);
 	if (keeps(it, entry, id, flags)) {
 		__u64 stamped = make_entry(it, next_class(it, class_of(entry)), id);
 
@@ -171,6 +175,7 @@ __stage enum verdict recall_flow(struct packet *pkt)
 		return CONTINUE;
 	pkt->backend_id = recall(pkt->hash, pkt->slot_word, pkt->slot_index, service->id,
 				 (__u32)service->idle << PACKET_IDLE_SHIFT |
-					 (service->flags & SERVICE_SYN_OPENS ? PACKET_SYN_OPENS : 0) | pkt->tcp_flags);
+					 (service->flags & SERVICE_SYN_OPENS ? PACKET_SYN_OPENS : 0) |
+					 (pkt->is_message ? PACKET_IS_MESSAGE : 0) | pkt->tcp_flags);
 	return CONTINUE;
 }

@@ -22,6 +22,14 @@ static __always_inline _Bool is_group_mac(const __u8 *mac)
 	return mac[0] & 1;
 }
 
+/* Ethernet header and tags, `len` bytes. */
+static __always_inline void copy_l2(void *to, const void *from, __u32 len)
+{
+	for (__u32 i = 0; i < L3_OFFSET_MAX; i += 2)
+		if (i < len)
+			*(__u16 *)(to + i) = *(__u16 *)(from + i);
+}
+
 static __always_inline void swap_macs(void *frame)
 {
 	__u16 *mac = frame;

@@ -35,7 +35,7 @@ static __always_inline enum verdict reset_ipv4(const struct unanswered *it)
 		return DROP_NO_BACKEND;
 	if (!make_reset(tcp, it->l4_len, &reset))
 		return DROP_NO_BACKEND;
-	if (!may_answer())
+	if (!may_answer(ANSWER_REJECT))
 		return DROP_REJECT_LIMITED;
 
 	swap_macs(frame);
@@ -57,7 +57,7 @@ static __always_inline enum verdict reset_ipv6(const struct unanswered *it)
 		return DROP_NO_BACKEND;
 	if (!make_reset(tcp, it->l4_len, &reset))
 		return DROP_NO_BACKEND;
-	if (!may_answer())
+	if (!may_answer(ANSWER_REJECT))
 		return DROP_REJECT_LIMITED;
 
 	swap_macs(frame);

@@ -40,10 +40,10 @@ static __always_inline __u32 service_selector(__be16 port, __u8 protocol)
 	return (__u32)SERVICE_USED << 24 | (__u32)protocol << 16 | port;
 }
 
-static __always_inline struct service *lookup_service(const struct packet *pkt, __be16 port)
+static __always_inline struct service *lookup_service(__u64 addr_hi, __u64 addr_lo, __u8 protocol, __be16 port)
 {
-	__u32 selector = service_selector(port, pkt->protocol);
-	__u32 home = service_bucket(pkt->dst_hi, pkt->dst_lo, selector);
+	__u32 selector = service_selector(port, protocol);
+	__u32 home = service_bucket(addr_hi, addr_lo, selector);
 
 	for (int probe = 0; probe < SERVICE_PROBES; probe++) {
 		__u32 bucket = (home + probe) & config.service_mask;
@@ -53,8 +53,8 @@ static __always_inline struct service *lookup_service(const struct packet *pkt, 
 		if (!service)
 			break;
 		found = *(volatile __u32 *)&service->port; /* port, protocol and state together */
-		if (found == selector && *(__u64 *)&service->addr.s6_addr[8] == pkt->dst_lo &&
-		    *(__u64 *)&service->addr.s6_addr[0] == pkt->dst_hi)
+		if (found == selector && *(__u64 *)&service->addr.s6_addr[8] == addr_lo &&
+		    *(__u64 *)&service->addr.s6_addr[0] == addr_hi)
 			return service;
 		if (!(found >> 24)) /* SERVICE_EMPTY */
 			break;
@@ -64,9 +64,9 @@ static __always_inline struct service *lookup_service(const struct packet *pkt, 
 
 __stage enum verdict find_service(struct packet *pkt)
 {
-	pkt->service = lookup_service(pkt, pkt->ports >> 16);
+	pkt->service = lookup_service(pkt->dst_hi, pkt->dst_lo, pkt->protocol, pkt->ports >> 16);
 	if (!pkt->service && config.any_port)
-		pkt->service = lookup_service(pkt, 0);
+		pkt->service = lookup_service(pkt->dst_hi, pkt->dst_lo, pkt->protocol, 0);
 	if (!pkt->service)
 		return PASS_NOT_A_SERVICE;
 	/* ::ffff:a.b.c.d on the wire is not a.b.c.d, though the table's key is the same. */

@@ -197,7 +197,7 @@ struct config {
 	__u32 service_seed; /* of the service table's own hash */
 	__u32 service_mask; /* buckets - 1 */
 	__u32 interface_mask;
-	__u32 rejects_per_second; /* of each kind of answer (resets and unreachables, too big, pings), per CPU; 0 = no
+	__u32 answers_per_second; /* of each kind of answer (resets and unreachables, too big, pings), per CPU; 0 = no
 				     limit */
 	__u8 any_port;		  /* 1: some service takes every port */
 	__u8 trace;		  /* 1: what the stages found is left in the trace map, for `explain` */

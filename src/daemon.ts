@@ -120,7 +120,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       shape: shapeFor(config.limits, seedOf(config), {
         tracking: config.services.some(({ tracking }) => tracking !== 'never'),
         anyPort: config.services.some(({ port }) => port === 0),
-        rejectsPerSecond: REJECTS_PER_SECOND,
+        answersPerSecond: REJECTS_PER_SECOND,
       }),
       log,
     })

@@ -107,7 +107,7 @@ export const loadBalancer = async (
 ): Promise<Balancer> => {
   const limits = flows === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, flows }
   const dataplane = await Dataplane.load(
-    shapeFor(limits, SEED, { interfaces: 16, rejectsPerSecond: 1000, tracking: true }),
+    shapeFor(limits, SEED, { interfaces: 16, answersPerSecond: 1000, tracking: true }),
   )
   const tables = createTables(dataplane, { now: () => performance.now() })
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC), mtu: 1500 }])

@@ -39,7 +39,7 @@ const adoptedShape = (wanted: Shape, found: Shape): Shape => ({
   flows: found.tracking ? found.flows : wanted.flows,
   tracking: found.tracking || wanted.tracking,
   anyPort: found.anyPort || wanted.anyPort,
-  rejectsPerSecond: wanted.rejectsPerSecond,
+  answersPerSecond: wanted.answersPerSecond,
   testClock: wanted.testClock,
   trace: wanted.trace,
 })

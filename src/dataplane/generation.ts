@@ -155,7 +155,8 @@ const shapeOf = (
   const entries = (name: MapName): number => maps.get(name)?.map.info.maxEntries ?? 0
   const tracking = config.tracking === 1
   return {
-    services: entries('service_counts') || (config.serviceMask + 1) / 8,
+    services: entries('service_counts') || (config.serviceMask + 1) / 16,
+    serviceBuckets: config.serviceMask + 1,
     backends: entries('backends'),
     slots: entries('slots'),
     interfaces: config.interfaceMask + 1,
@@ -164,7 +165,7 @@ const shapeOf = (
     tracking,
     testClock: config.testClock === 1,
     anyPort: config.anyPort === 1,
-    rejectsPerSecond: config.rejectsPerSecond,
+    answersPerSecond: config.answersPerSecond,
     trace: config.trace === 1,
   }
 }

@@ -35,7 +35,7 @@ export const configLayout = struct(64, {
   serviceSeed: u32(40),
   serviceMask: u32(44),
   interfaceMask: u32(48),
-  rejectsPerSecond: u32(52),
+  answersPerSecond: u32(52),
   anyPort: u8(56),
   trace: u8(57),
   tracking: u8(58),
@@ -62,6 +62,12 @@ export const interfaceLayout = struct(16, {
   mac: bytes(0, 6),
   ifindex: u32(8),
   mtu: u32(12),
+})
+
+/** struct path_mtu, 16 bytes. */
+export const pathMtuLayout = struct(16, {
+  mtu: u32(0),
+  heard: u64(8),
 })
 
 /** struct pressure_line, 64 bytes. */
@@ -203,4 +209,4 @@ export const verdict = {
   REDIRECT_GUE: 51,
 } as const
 
-export const mapNames = ['backend_counts', 'backends', 'flow_cache', 'flow_counts', 'interfaces', 'out_ports', 'pressure', 'reject_budget', 'service_counts', 'services', 'slots', 'test_clock', 'trace', 'verdicts'] as const
+export const mapNames = ['answer_budgets', 'backend_counts', 'backends', 'flow_cache', 'flow_counts', 'interfaces', 'out_ports', 'path_mtus', 'pressure', 'service_counts', 'services', 'slots', 'test_clock', 'trace', 'verdicts'] as const

@@ -14,6 +14,7 @@ import {
   flowLayout,
   interfaceLayout,
   mapNames,
+  pathMtuLayout,
   pressureLineLayout,
   serviceLayout,
   traceLayout,
@@ -41,6 +42,8 @@ export interface Shape {
   readonly services: number
   readonly backends: number
   readonly slots: number
+  /** Of the service table: a power of two. */
+  readonly serviceBuckets: number
   /** Width of the table of entry interfaces, by ifindex modulo this: a power of two. */
   readonly interfaces: number
   /** 32 hex digits: the flow hash's. */
@@ -53,7 +56,7 @@ export interface Shape {
   /** Some service takes every port. */
   readonly anyPort: boolean
   /** Answers per second and CPU to packets without a backend; 0 = no limit. */
-  readonly rejectsPerSecond: number
+  readonly answersPerSecond: number
   /** For `explain`: what the stages find is left in the trace map. */
   readonly trace: boolean
 }
@@ -61,12 +64,13 @@ export interface Shape {
 /** The shape for a configuration's limits; what is left out is not used. */
 export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}): Shape => ({
   ...limits,
+  serviceBuckets: bucketsFor(limits.services),
   interfaces: 256,
   seed,
   tracking: false,
   testClock: false,
   anyPort: false,
-  rejectsPerSecond: 0,
+  answersPerSecond: 0,
   trace: false,
   ...used,
 })
@@ -79,8 +83,9 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
   flow_counts: flowCountLayout.size,
   interfaces: interfaceLayout.size,
   out_ports: 4,
+  path_mtus: pathMtuLayout.size,
   pressure: pressureLineLayout.size,
-  reject_budget: 8,
+  answer_budgets: 8,
   service_counts: trafficLayout.size,
   services: serviceLayout.size,
   slots: 8,
@@ -145,7 +150,7 @@ export const formerRow = ({ backends }: Pick<Shape, 'backends'>, service: number
   backends + service
 
 export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
-  services: bucketsFor(shape.services),
+  services: shape.serviceBuckets,
   service_counts: shape.services,
   backends: shape.backends,
   backend_counts: countRows(shape),
@@ -156,16 +161,24 @@ export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
 })
 
 /** Maps whose size is the same in every shape. */
-const unsized = ['out_ports', 'verdicts', 'flow_counts', 'reject_budget', 'test_clock', 'trace'] as const
+const unsized = [
+  'out_ports',
+  'path_mtus',
+  'verdicts',
+  'flow_counts',
+  'answer_budgets',
+  'test_clock',
+  'trace',
+] as const
 
 const configFor = (shape: Shape, serviceSeed: number, tail: number, tickNs: number): Uint8Array =>
   configLayout.encode({
     hashKeys: hashKeys(shape.seed),
     clockScale: clockScale(tickNs),
     serviceSeed,
-    serviceMask: bucketsFor(shape.services) - 1,
+    serviceMask: shape.serviceBuckets - 1,
     interfaceMask: shape.interfaces - 1,
-    rejectsPerSecond: shape.rejectsPerSecond,
+    answersPerSecond: shape.answersPerSecond,
     anyPort: shape.anyPort ? 1 : 0,
     trace: shape.trace ? 1 : 0,
     tracking: shape.tracking ? 1 : 0,

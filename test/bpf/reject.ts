@@ -66,7 +66,7 @@ t.test(
 )
 
 t.test('answers above the rate limit are not given, and counted as such', async t => {
-  const limited = await instance(t, caseTables, { rejectsPerSecond: 10 })
+  const limited = await instance(t, caseTables, { answersPerSecond: 10 })
   const question = sent(DOWN_VIP, kinds.TCP)
   const answers = limited.runAll(Array.from({ length: 1000 }, () => question))
   const refused = answers.filter(answer => answer.verdict === 'DROP_REJECT_LIMITED')
@@ -79,7 +79,7 @@ t.test('answers above the rate limit are not given, and counted as such', async 
 })
 
 t.test('packets that get no answer use up none of the rate', async t => {
-  const limited = await instance(t, caseTables, { rejectsPerSecond: 1 })
+  const limited = await instance(t, caseTables, { answersPerSecond: 1 })
   const never = sent(DOWN_VIP, kinds.TCP, { ip: { from: '127.0.0.1' } })
   for (const answer of limited.runAll(Array.from({ length: 100 }, () => never)))
     if (answer.verdict !== 'DROP_NO_BACKEND') t.fail(answer.verdict)

@@ -64,7 +64,7 @@ t.test('values of a wrong length are refused, not cut', async t => {
     serviceSeed: 0,
     serviceMask: 0,
     interfaceMask: 0,
-    rejectsPerSecond: 0,
+    answersPerSecond: 0,
     anyPort: 0,
     trace: 0,
     tracking: 0,

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * ICMP and ICMPv6 to a VIP or to a tunnel's source: an echo request, or an error. An error is about a flow, and its
+ * flow is what counts from then on: the quoted packet went from a VIP to a client, or inside a tunnel from a client to
+ * a VIP. Off the fast path.
+ */
+#pragma once
+
+#include "packet.h"
+#include "service.h"
+#include "icmp.h"
+#include "gre_gue.h"
+
+enum message_kind {
+	MESSAGE_ECHO = 1,
+	MESSAGE_FLOW_ERROR,   /* about a packet of a backend to its client: goes to the backend */
+	MESSAGE_TUNNEL_ERROR, /* about a packet of the balancer to a backend: goes to the client */
+};
+
+/* What is read of it; addresses as in struct packet, and as the client's packets have them. */
+struct message {
+	__u64 to_hi; /* given: the message's own destination */
+	__u64 to_lo;
+	__u64 src_hi;
+	__u64 src_lo;
+	__u64 dst_hi;
+	__u64 dst_lo;
+	__u64 end_hi; /* tunnel error: the outer destination */
+	__u64 end_lo;
+	__u32 ports;
+	__u32 kind;	/* enum message_kind */
+	__u32 protocol; /* of the flow */
+	__u32 is_ipv6;	/* the flow */
+	__u32 quote;	/* tunnel error: offset of the client's packet in the frame */
+	__u32 quote_len;
+	__u32 mtu; /* tunnel error: what is left for the client's packet; 0: not about its size */
+};
+
+/* By outer destination: what a router on the path has said of its MTU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct in6_addr);
+	__type(value, struct path_mtu);
+} path_mtus SEC(".maps");
+
+/* A quoted IP header. Offsets in bytes from the frame's start. */
+struct quoted {
+	__u64 src_hi;
+	__u64 src_lo;
+	__u64 dst_hi;
+	__u64 dst_lo;
+	__u32 l4_offset;
+	__u32 protocol;
+	_Bool is_ipv6;
+};
+
+static __always_inline int read_quoted_ipv4(void *at, void *end, struct quoted *quoted)
+{
+	struct iphdr *ip = at;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5 || ip->frag_off & bpf_htons(0x1fff))
+		return -1;
+	quoted->is_ipv6 = 0;
+	quoted->protocol = ip->protocol;
+	quoted->l4_offset += ip->ihl * 4;
+	quoted->src_hi = quoted->dst_hi = 0;
+	quoted->src_lo = IPV4_MAPPED_PREFIX | (__u64)ip->saddr << 32;
+	quoted->dst_lo = IPV4_MAPPED_PREFIX | (__u64)ip->daddr << 32;
+	return 0;
+}
+
+static __always_inline int read_quoted_ipv6(void *at, void *end, struct quoted *quoted)
+{
+	struct ipv6hdr *ip = at;
+	void *next = ip + 1;
+
+	if (next > end || ip->version != 6)
+		return -1;
+	quoted->is_ipv6 = 1;
+	quoted->protocol = ip->nexthdr;
+	quoted->src_hi = load_u64(ip->saddr.s6_addr);
+	quoted->src_lo = load_u64(ip->saddr.s6_addr + 8);
+	quoted->dst_hi = load_u64(ip->daddr.s6_addr);
+	quoted->dst_lo = load_u64(ip->daddr.s6_addr + 8);
+	quoted->l4_offset += sizeof(*ip);
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
+		struct extension_header *header = next;
+		__u32 len;
+
+		if (quoted->protocol != IPPROTO_HOPOPTS && quoted->protocol != IPPROTO_ROUTING &&
+		    quoted->protocol != IPPROTO_DSTOPTS)
+			break;
+		if (next + 8 > end)
+			return -1;
+		len = (header->length + 1) * 8;
+		quoted->protocol = header->next_header;
+		quoted->l4_offset += len;
+		next += len;
+	}
+	return 0;
+}
+
+/* The IP header at `offset`, by its version; -1: there is none, or not the first fragment's. */
+static __always_inline int read_quoted(struct xdp_md *ctx, __u32 offset, struct quoted *quoted)
+{
+	void *at = frame_start(ctx) + bounded(offset, 0x3ff), *end = frame_end(ctx);
+
+	quoted->l4_offset = offset;
+	if (at + 1 > end)
+		return -1;
+	return *(__u8 *)at >> 4 == 6 ? read_quoted_ipv6(at, end, quoted) : read_quoted_ipv4(at, end, quoted);
+}
+
+static __always_inline int read_quoted_ports(struct xdp_md *ctx, const struct quoted *quoted, __u32 *ports)
+{
+	__u32 *at = frame_start(ctx) + bounded(quoted->l4_offset, 0x3ff);
+
+	if ((quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP) || (void *)(at + 1) > frame_end(ctx))
+		return -1;
+	*ports = *at;
+	return 0;
+}
+
+/* Where the tunnel's packet begins that an outer header at `outer` carries; 0: this is no tunnel of ours. */
+static __always_inline __u32 inner_offset(struct xdp_md *ctx, const struct quoted *outer)
+{
+	__u32 offset = outer->l4_offset;
+	void *at = frame_start(ctx) + bounded(offset, 0x3ff), *end = frame_end(ctx);
+
+	switch (outer->protocol) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+		return offset;
+	case IPPROTO_GRE: {
+		struct gre_header *gre = at;
+
+		if ((void *)(gre + 1) > end || gre->flags & bpf_htons((__u16)~GRE_HAS_KEY))
+			return 0;
+		if (gre->protocol != bpf_htons(ETH_P_IP) && gre->protocol != bpf_htons(ETH_P_IPV6))
+			return 0;
+		return offset + sizeof(*gre) + (gre->flags ? sizeof(__be32) : 0);
+	}
+	case IPPROTO_UDP: {
+		struct udphdr *udp = at;
+		struct gue_header *gue = (void *)(udp + 1);
+
+		if ((void *)(udp + 1) > end || bpf_ntohs(udp->source) < GUE_SOURCE_PORTS)
+			return 0;
+		offset += sizeof(*udp);
+		/* Cut here: the MTU can be learnt all the same. Variant 1 begins with the packet itself. */
+		if ((void *)(gue + 1) > end || gue->version_and_length)
+			return offset;
+		return offset + sizeof(*gue);
+	}
+	default:
+		return 0;
+	}
+}
+
+static __always_inline void learn_path_mtu(const struct quoted *outer, __u32 mtu)
+{
+	struct path_mtu learnt = { .mtu = mtu, .heard = bpf_jiffies64() };
+	struct in6_addr end;
+
+	*(__u64 *)&end.s6_addr[0] = outer->dst_hi;
+	*(__u64 *)&end.s6_addr[8] = outer->dst_lo;
+	bpf_map_update_elem(&path_mtus, &end, &learnt, BPF_ANY);
+}
+
+/* An error about a packet that the balancer itself has sent to a backend: `outer` is its header, quoted. */
+static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, const struct quoted *outer,
+						      __u32 outer_offset, __u32 outer_len, __u32 mtu,
+						      struct message *message)
+{
+	__u32 offset = inner_offset(ctx, outer);
+	struct quoted inner;
+
+	if (!offset)
+		return PASS_NOT_A_SERVICE;
+	if (mtu)
+		learn_path_mtu(outer, mtu);
+	if (read_quoted(ctx, offset, &inner) || read_quoted_ports(ctx, &inner, &message->ports))
+		return PASS_TUNNEL_ERROR;
+	message->kind = MESSAGE_TUNNEL_ERROR;
+	message->src_hi = inner.src_hi;
+	message->src_lo = inner.src_lo;
+	message->dst_hi = inner.dst_hi;
+	message->dst_lo = inner.dst_lo;
+	message->end_hi = outer->dst_hi;
+	message->end_lo = outer->dst_lo;
+	message->protocol = inner.protocol;
+	message->is_ipv6 = inner.is_ipv6;
+	message->quote = offset;
+	message->quote_len = outer_len - (offset - outer_offset);
+	message->mtu = mtu > offset - outer_offset ? mtu - (offset - outer_offset) : 0;
+	return CONTINUE;
+}
+
+static __always_inline enum verdict read_flow_error(const struct quoted *quoted, __u32 ports, struct message *message)
+{
+	message->kind = MESSAGE_FLOW_ERROR;
+	message->src_hi = quoted->dst_hi;
+	message->src_lo = quoted->dst_lo;
+	message->dst_hi = quoted->src_hi;
+	message->dst_lo = quoted->src_lo;
+	message->ports = ports >> 16 | ports << 16;
+	message->protocol = quoted->protocol;
+	message->is_ipv6 = quoted->is_ipv6;
+	return CONTINUE;
+}
+
+static __always_inline _Bool is_error(const struct icmp *icmp, _Bool is_ipv6)
+{
+	if (is_ipv6)
+		return icmp->type >= ICMPV6_UNREACHABLE && icmp->type <= ICMPV6_BAD_PARAMETER;
+	return icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED || icmp->type == ICMP_BAD_PARAMETER;
+}
+
+/* The MTU that an error tells; 0: it tells none. */
+static __always_inline __u32 told_mtu(const struct icmp *icmp, _Bool is_ipv6)
+{
+	if (is_ipv6)
+		return icmp->type == ICMPV6_TOO_BIG ? bpf_ntohl(icmp->rest) & 0xffff : 0;
+	return icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_FRAGMENTATION_NEEDED
+		     ? bpf_ntohl(icmp->rest) & 0xffff
+		     : 0;
+}
+
+/* How much of the packet is quoted: to the frame's end, or as RFC 4884 has it, where extensions follow. */
+static __always_inline __u32 quoted_len(struct xdp_md *ctx, __u32 offset, const struct icmp *icmp, _Bool is_ipv6)
+{
+	__u32 in_frame = length(frame_start(ctx), frame_end(ctx)) - offset, rest = bpf_ntohl(icmp->rest), len;
+
+	if (is_ipv6)
+		len = icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? (rest >> 24) * 8 : 0;
+	else
+		len = (rest >> 16 & 0xff) * 4;
+	return len && len < in_frame ? len : in_frame;
+}
+
+/* A program of its own. `is_ipv6` is the message's own header. Returns an enum verdict. */
+__attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, __u32 is_ipv6, struct message *message)
+{
+	__u32 offset = bounded(l4_offset, 0xff) + sizeof(struct icmp), ports = 0;
+	struct icmp *icmp = frame_start(ctx) + bounded(l4_offset, 0xff);
+	struct quoted quoted;
+
+	if (!message || l4_offset > 0xff || (void *)(icmp + 1) > frame_end(ctx))
+		return PASS_NOT_A_SERVICE;
+	if (icmp->type == (is_ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST) && !icmp->code) {
+		message->kind = MESSAGE_ECHO;
+		return CONTINUE;
+	}
+	if (!is_error(icmp, is_ipv6))
+		return PASS_NOT_A_SERVICE;
+	if (read_quoted(ctx, offset, &quoted) || quoted.is_ipv6 != !!is_ipv6)
+		return PASS_NOT_A_SERVICE;
+	if (quoted.src_hi != message->to_hi || quoted.src_lo != message->to_lo)
+		return PASS_NOT_A_SERVICE; /* whose packet is that? */
+	if (!read_quoted_ports(ctx, &quoted, &ports) &&
+	    (lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, ports & 0xffff) ||
+	     (config.any_port && lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, 0))))
+		return read_flow_error(&quoted, ports, message);
+	return read_tunnel_error(ctx, &quoted, offset, quoted_len(ctx, offset, icmp, is_ipv6), told_mtu(icmp, is_ipv6),
+				 message);
+}
+
+/* `l4`: an ICMP or ICMPv6 header, if pkt.protocol says so. */
+__stage enum verdict parse_message(struct packet *pkt, void *l4)
+{
+	struct message *message = pkt->message;
+	enum verdict verdict;
+
+	if (pkt->protocol != (pkt->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return PASS_NOT_A_SERVICE;
+	*message = (struct message){ .to_hi = pkt->dst_hi, .to_lo = pkt->dst_lo };
+	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->is_ipv6, message);
+	if (verdict)
+		return verdict;
+	pkt->is_message = 1;
+	pkt->l4 = l4;
+	if (message->kind == MESSAGE_ECHO) {
+		pkt->ports = 0;
+		return CONTINUE;
+	}
+	pkt->src_hi = message->src_hi;
+	pkt->src_lo = message->src_lo;
+	pkt->dst_hi = message->dst_hi;
+	pkt->dst_lo = message->dst_lo;
+	pkt->ports = message->ports;
+	pkt->protocol = message->protocol;
+	pkt->is_ipv6 = message->is_ipv6;
+	return CONTINUE;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A router's error about a tunnel's packet, turned around to the client whose packet it held (RFC 2003 4, RFC 2473 8):
+ * its size becomes the client's business, all else says that the host cannot be reached.
+ */
+#pragma once
+
+#include "answer.h"
+#include "icmp_error.h"
+#include "message.h"
+
+/* The Ethernet header and tags, while the frame's start moves. */
+struct l2 {
+	__u16 words[L3_OFFSET_MAX / 2];
+};
+
+/* A program of its own. The client's packet lies at `quote`, `quote_len` bytes of it. Returns an enum verdict. */
+__attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, __u32 quote_len,
+				   __u32 is_ipv6_and_mtu)
+{
+	__u32 is_ipv6 = is_ipv6_and_mtu >> 16, mtu = is_ipv6_and_mtu & 0xffff;
+	__u32 room = (is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct icmp);
+	__u32 most = (is_ipv6 ? ICMPV6_ERROR_MAX : ICMP_ERROR_MAX) - room;
+	void *frame = frame_start(ctx);
+	struct icmp error = {};
+	__be16 *ethertype;
+	struct l2 l2;
+
+	l3_offset = bounded(l3_offset, 0x1f);
+	quote = bounded(quote, 0x3ff);
+	if (quote_len > most)
+		quote_len = most;
+	if (quote < l3_offset + room || frame + L3_OFFSET_MAX > frame_end(ctx))
+		return PASS_TUNNEL_ERROR;
+	if (!may_answer(ANSWER_TUNNEL_ERROR))
+		return PASS_TUNNEL_ERROR;
+	if (is_ipv6) {
+		error.type = mtu ? ICMPV6_TOO_BIG : ICMPV6_UNREACHABLE;
+		error.code = mtu ? 0 : ICMPV6_ADDRESS_UNREACHABLE;
+	} else {
+		error.type = ICMP_UNREACHABLE;
+		error.code = mtu ? ICMP_FRAGMENTATION_NEEDED : ICMP_HOST_UNREACHABLE;
+	}
+	error.rest = bpf_htonl(mtu);
+
+	copy_l2(&l2, frame, sizeof(l2));
+	if (bpf_xdp_adjust_head(ctx, quote - l3_offset - room) || resize_frame(ctx, l3_offset + room + quote_len))
+		return DROP_NO_HEADROOM;
+	frame = frame_start(ctx);
+	if (frame + L3_OFFSET_MAX > frame_end(ctx))
+		return DROP_NO_HEADROOM;
+	copy_l2(frame, &l2, l3_offset);
+	swap_macs(frame);
+	ethertype = frame + bounded(l3_offset - sizeof(*ethertype), 0x1f);
+	if ((void *)(ethertype + 1) > frame_end(ctx))
+		return DROP_NO_HEADROOM;
+	*ethertype = is_ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (is_ipv6 ? write_error_ipv6(ctx, l3_offset, quote_len, error)
+		    : write_error_ipv4(ctx, l3_offset, quote_len, error))
+		return DROP_NO_HEADROOM;
+	return TX_TUNNEL_ERROR;
+}
+
+/* Only if this flow's packets do go there, and nothing but a tunnel: else somebody has made it up. */
+__stage enum verdict tell_client(struct packet *pkt)
+{
+	const struct message *message = pkt->message;
+	const struct backend *backend = pkt->backend;
+
+	if (backend->mode == FORWARD_DR || load_u64(backend->addr.s6_addr) != message->end_hi ||
+	    load_u64(backend->addr.s6_addr + 8) != message->end_lo)
+		return PASS_TUNNEL_ERROR;
+	return (enum verdict)tell(pkt->ctx, length(pkt->frame, pkt->l3), message->quote, message->quote_len,
+				  message->is_ipv6 << 16 | message->mtu)
+		     ?: PASS_TUNNEL_ERROR;
+}
