@@ -13,7 +13,7 @@ import { type BpfMap, type BpfProgram, loadNative } from '../native.js'
 import { bpffsError, makeDirectory, namesIn } from './bpffs.js'
 import { convertRecord, lackingFields } from './convert.js'
 import { configLayout, flowLayout, mapNames } from './layout.js'
-import { type Loaded, type MapName, type Shape, tailBits } from './load.js'
+import { keySize, type Loaded, type MapName, type Shape, tailBits } from './load.js'
 import { configText, FORMAT, type MapLayout, mapTexts, parseLayout } from './map-layout.js'
 
 /** A map that was found. */
@@ -123,10 +123,11 @@ const opened = <T>(path: string, open: (path: string) => T): T => {
   }
 }
 
-const openMap = (path: string, name: string, size: number): BpfMap => {
+const openMap = (path: string, name: MapName, size: number): BpfMap => {
   const map = opened(path, loadNative().BpfMap.openPinned)
   const { info } = map
-  if (info.name === name.slice(0, MAX_NAME) && info.keySize === 4 && info.valueSize === size) return map
+  const isIt = info.name === name.slice(0, MAX_NAME) && info.keySize === keySize(name)
+  if (isIt && info.valueSize === size) return map
   map.close()
   throw new Unusable(`${path} is another map: "${info.name}", values of ${info.valueSize} bytes`)
 }

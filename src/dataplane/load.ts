@@ -94,6 +94,9 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
   verdicts: trafficLayout.size,
 }
 
+/** A map's key: an index, but for those that an address finds. */
+export const keySize = (name: MapName): number => (name === 'path_mtus' ? 16 : 4)
+
 /** The maps and the programs of one load. */
 export interface Loaded {
   readonly shape: Shape
