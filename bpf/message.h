@@ -33,7 +33,7 @@ struct message {
 	__u32 is_ipv6;	/* the flow */
 	__u32 quote;	/* tunnel error: offset of the client's packet in the frame */
 	__u32 quote_len;
-	__u32 mtu; /* tunnel error: what is left for the client's packet; 0: not about its size */
+	__u32 mtu; /* tunnel error about its size: what is left for the client's packet; 0: about something else */
 };
 
 /* By outer destination: what a router on the path has said of its MTU. */
@@ -43,6 +43,11 @@ struct {
 	__type(key, struct in6_addr);
 	__type(value, struct path_mtu);
 } path_mtus SEC(".maps");
+
+/* How far into the frame quoted headers are looked for. */
+#define QUOTE_REACH 0x3ff
+
+#define IPV4_MTU_MIN 68 /* RFC 791 3.2 */
 
 /* A quoted IP header. Offsets in bytes from the frame's start. */
 struct quoted {
@@ -104,18 +109,20 @@ static __always_inline int read_quoted_ipv6(void *at, void *end, struct quoted *
 /* The IP header at `offset`, by its version; -1: there is none, or not the first fragment's. */
 static __always_inline int read_quoted(struct xdp_md *ctx, __u32 offset, struct quoted *quoted)
 {
-	void *at = frame_start(ctx) + bounded(offset, 0x3ff), *end = frame_end(ctx);
+	void *at = frame_start(ctx) + bounded(offset, QUOTE_REACH), *end = frame_end(ctx);
 
 	quoted->l4_offset = offset;
-	if (at + 1 > end)
+	if (offset > QUOTE_REACH || at + 1 > end)
 		return -1;
 	return *(__u8 *)at >> 4 == 6 ? read_quoted_ipv6(at, end, quoted) : read_quoted_ipv4(at, end, quoted);
 }
 
 static __always_inline int read_quoted_ports(struct xdp_md *ctx, const struct quoted *quoted, __u32 *ports)
 {
-	__u32 *at = frame_start(ctx) + bounded(quoted->l4_offset, 0x3ff);
+	__u32 *at = frame_start(ctx) + bounded(quoted->l4_offset, QUOTE_REACH);
 
+	if (quoted->l4_offset > QUOTE_REACH)
+		return -1;
 	if ((quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP) || (void *)(at + 1) > frame_end(ctx))
 		return -1;
 	*ports = *at;
@@ -126,8 +133,10 @@ static __always_inline int read_quoted_ports(struct xdp_md *ctx, const struct qu
 static __always_inline __u32 inner_offset(struct xdp_md *ctx, const struct quoted *outer)
 {
 	__u32 offset = outer->l4_offset;
-	void *at = frame_start(ctx) + bounded(offset, 0x3ff), *end = frame_end(ctx);
+	void *at = frame_start(ctx) + bounded(offset, QUOTE_REACH), *end = frame_end(ctx);
 
+	if (offset > QUOTE_REACH)
+		return 0;
 	switch (outer->protocol) {
 	case IPPROTO_IPIP:
 	case IPPROTO_IPV6:
@@ -168,20 +177,27 @@ static __always_inline void learn_path_mtu(const struct quoted *outer, __u32 mtu
 	bpf_map_update_elem(&path_mtus, &end, &learnt, BPF_ANY);
 }
 
-/* An error about a packet that the balancer itself has sent to a backend: `outer` is its header, quoted. */
+/*
+ * An error about a packet that the balancer itself has sent to a backend: `outer` is its header, quoted at
+ * `outer_offset`, and `told` the MTU that the error tells, 0 for one that tells none.
+ */
 static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, const struct quoted *outer,
-						      __u32 outer_offset, __u32 outer_len, __u32 mtu,
+						      __u32 outer_offset, __u32 quote_len, _Bool is_too_big, __u32 told,
 						      struct message *message)
 {
-	__u32 offset = inner_offset(ctx, outer);
+	__u32 offset = inner_offset(ctx, outer), overhead = offset - outer_offset;
 	struct quoted inner;
 
 	if (!offset)
 		return PASS_NOT_A_SERVICE;
-	if (mtu)
-		learn_path_mtu(outer, mtu);
+	if (told)
+		learn_path_mtu(outer, told);
 	if (read_quoted(ctx, offset, &inner) || read_quoted_ports(ctx, &inner, &message->ports))
 		return PASS_TUNNEL_ERROR;
+	if (quote_len < inner.l4_offset + sizeof(message->ports) - outer_offset)
+		return PASS_TUNNEL_ERROR;
+	if (is_too_big && told < overhead + IPV4_MTU_MIN)
+		return PASS_TUNNEL_ERROR; /* made up, or of a router from before RFC 1191 */
 	message->kind = MESSAGE_TUNNEL_ERROR;
 	message->src_hi = inner.src_hi;
 	message->src_lo = inner.src_lo;
@@ -192,8 +208,8 @@ static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, const 
 	message->protocol = inner.protocol;
 	message->is_ipv6 = inner.is_ipv6;
 	message->quote = offset;
-	message->quote_len = outer_len - (offset - outer_offset);
-	message->mtu = mtu > offset - outer_offset ? mtu - (offset - outer_offset) : 0;
+	message->quote_len = quote_len - overhead;
+	message->mtu = is_too_big ? told - overhead : 0;
 	return CONTINUE;
 }
 
@@ -217,36 +233,45 @@ static __always_inline _Bool is_error(const struct icmp *icmp, _Bool is_ipv6)
 	return icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED || icmp->type == ICMP_BAD_PARAMETER;
 }
 
-/* The MTU that an error tells; 0: it tells none. */
-static __always_inline __u32 told_mtu(const struct icmp *icmp, _Bool is_ipv6)
+static __always_inline _Bool is_about_size(const struct icmp *icmp, _Bool is_ipv6)
 {
 	if (is_ipv6)
-		return icmp->type == ICMPV6_TOO_BIG ? bpf_ntohl(icmp->rest) & 0xffff : 0;
-	return icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_FRAGMENTATION_NEEDED
-		     ? bpf_ntohl(icmp->rest) & 0xffff
-		     : 0;
+		return icmp->type == ICMPV6_TOO_BIG;
+	return icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_FRAGMENTATION_NEEDED;
 }
 
-/* How much of the packet is quoted: to the frame's end, or as RFC 4884 has it, where extensions follow. */
-static __always_inline __u32 quoted_len(struct xdp_md *ctx, __u32 offset, const struct icmp *icmp, _Bool is_ipv6)
+/* The MTU that an error about size tells: 16 bits of IPv4's (RFC 1191 4), all 32 of IPv6's. */
+static __always_inline __u32 told_mtu(const struct icmp *icmp, _Bool is_ipv6)
 {
-	__u32 in_frame = length(frame_start(ctx), frame_end(ctx)) - offset, rest = bpf_ntohl(icmp->rest), len;
+	__u32 mtu = bpf_ntohl(icmp->rest);
+
+	if (!is_ipv6)
+		return mtu & 0xffff;
+	return mtu > 0xffff ? 0xffff : mtu;
+}
+
+/* How much of the packet is quoted: to the message's end, or as RFC 4884 has it, where extensions follow. */
+static __always_inline __u32 quoted_len(__u32 message_len, const struct icmp *icmp, _Bool is_ipv6)
+{
+	__u32 rest = bpf_ntohl(icmp->rest), there = message_len - sizeof(*icmp), len;
 
 	if (is_ipv6)
 		len = icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? (rest >> 24) * 8 : 0;
 	else
 		len = (rest >> 16 & 0xff) * 4;
-	return len && len < in_frame ? len : in_frame;
+	return len && len < there ? len : there;
 }
 
-/* A program of its own. `is_ipv6` is the message's own header. Returns an enum verdict. */
-__attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, __u32 is_ipv6, struct message *message)
+/* A program of its own. `l4_len` bytes of message; `is_ipv6` is its own header. Returns an enum verdict. */
+__attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, __u32 l4_len, __u32 is_ipv6,
+					   struct message *message)
 {
-	__u32 offset = bounded(l4_offset, 0xff) + sizeof(struct icmp), ports = 0;
+	__u32 offset = bounded(l4_offset, 0xff) + sizeof(struct icmp), ports = 0, in_frame, told;
 	struct icmp *icmp = frame_start(ctx) + bounded(l4_offset, 0xff);
 	struct quoted quoted;
+	_Bool is_too_big;
 
-	if (!message || l4_offset > 0xff || (void *)(icmp + 1) > frame_end(ctx))
+	if (!message || l4_offset > 0xff || (void *)(icmp + 1) > frame_end(ctx) || l4_len < sizeof(*icmp))
 		return PASS_NOT_A_SERVICE;
 	if (icmp->type == (is_ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST) && !icmp->code) {
 		message->kind = MESSAGE_ECHO;
@@ -254,6 +279,13 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 	}
 	if (!is_error(icmp, is_ipv6))
 		return PASS_NOT_A_SERVICE;
+	is_too_big = is_about_size(icmp, is_ipv6);
+	told = is_too_big ? told_mtu(icmp, is_ipv6) : 0;
+	in_frame = length(frame_start(ctx), frame_end(ctx)) - l4_offset;
+	if (l4_len > in_frame)
+		l4_len = in_frame;
+	l4_len = quoted_len(l4_len, icmp, is_ipv6);
+
 	if (read_quoted(ctx, offset, &quoted) || quoted.is_ipv6 != !!is_ipv6)
 		return PASS_NOT_A_SERVICE;
 	if (quoted.src_hi != message->to_hi || quoted.src_lo != message->to_lo)
@@ -262,8 +294,7 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 	    (lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, ports & 0xffff) ||
 	     (config.any_port && lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, 0))))
 		return read_flow_error(&quoted, ports, message);
-	return read_tunnel_error(ctx, &quoted, offset, quoted_len(ctx, offset, icmp, is_ipv6), told_mtu(icmp, is_ipv6),
-				 message);
+	return read_tunnel_error(ctx, &quoted, offset, l4_len, is_too_big, told, message);
 }
 
 /* `l4`: an ICMP or ICMPv6 header, if pkt.protocol says so. */
@@ -275,7 +306,7 @@ __stage enum verdict parse_message(struct packet *pkt, void *l4)
 	if (pkt->protocol != (pkt->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return PASS_NOT_A_SERVICE;
 	*message = (struct message){ .to_hi = pkt->dst_hi, .to_lo = pkt->dst_lo };
-	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->is_ipv6, message);
+	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->l4_len, pkt->is_ipv6, message);
 	if (verdict)
 		return verdict;
 	pkt->is_message = 1;

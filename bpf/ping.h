@@ -15,7 +15,7 @@ static __always_inline enum verdict pong_ipv4(struct xdp_md *ctx, __u32 l3_offse
 
 	if (frame + L3_OFFSET_MAX > end || (void *)(icmp + 1) > end || ip->ihl != 5)
 		return PASS_PING; /* with options: the host knows them */
-	if (!is_host_ipv4(ip->saddr) || ip->saddr == ip->daddr)
+	if (is_group_mac(frame + ETH_ALEN) || !is_host_ipv4(ip->saddr) || ip->saddr == ip->daddr)
 		return DROP_PING;
 	if (!may_answer(ANSWER_PING))
 		return DROP_PING_LIMITED;
@@ -41,7 +41,7 @@ static __always_inline enum verdict pong_ipv6(struct xdp_md *ctx, __u32 l3_offse
 
 	if (frame + L3_OFFSET_MAX > end || (void *)(icmp + 1) > end || ip->nexthdr != IPPROTO_ICMPV6)
 		return PASS_PING; /* behind extension headers */
-	if (!is_host_ipv6(&ip->saddr) || is_same_addr(&ip->saddr, &ip->daddr))
+	if (is_group_mac(frame + ETH_ALEN) || !is_host_ipv6(&ip->saddr) || is_same_addr(&ip->saddr, &ip->daddr))
 		return DROP_PING;
 	if (!may_answer(ANSWER_PING))
 		return DROP_PING_LIMITED;
@@ -67,6 +67,8 @@ __stage enum verdict answer_ping(struct packet *pkt)
 {
 	if (!pkt->is_message || pkt->message->kind != MESSAGE_ECHO)
 		return CONTINUE;
+	if (pkt->l4_len > length(pkt->l4, pkt->end))
+		return DROP_TRUNCATED;
 	if (pkt->service->flags & SERVICE_PING_DROP)
 		return DROP_PING;
 	if (!(pkt->service->flags & SERVICE_PING_ANSWER))

@@ -25,9 +25,10 @@ static __always_inline enum verdict too_big_ipv4(const struct unanswered *it, __
 		.code = ICMP_FRAGMENTATION_NEEDED,
 		.rest = bpf_htonl(mtu),
 	};
-	struct iphdr *ip = frame_start(it->ctx) + it->l3_offset;
+	void *frame = frame_start(it->ctx), *end = frame_end(it->ctx);
+	struct iphdr *ip = frame + it->l3_offset;
 
-	if ((void *)(ip + 1) > frame_end(it->ctx))
+	if (frame + L3_OFFSET_MAX > end || (void *)(ip + 1) > end || is_group_mac(frame + ETH_ALEN))
 		return DROP_TOO_BIG;
 	if (!(ip->frag_off & bpf_htons(IP_DF)) || !is_host_ipv4(ip->saddr) || ip->saddr == ip->daddr)
 		return DROP_TOO_BIG;
@@ -39,9 +40,10 @@ static __always_inline enum verdict too_big_ipv4(const struct unanswered *it, __
 static __always_inline enum verdict too_big_ipv6(const struct unanswered *it, __u32 mtu)
 {
 	struct icmp error = { .type = ICMPV6_TOO_BIG, .rest = bpf_htonl(mtu) };
-	struct ipv6hdr *ip = frame_start(it->ctx) + it->l3_offset;
+	void *frame = frame_start(it->ctx), *end = frame_end(it->ctx);
+	struct ipv6hdr *ip = frame + it->l3_offset;
 
-	if ((void *)(ip + 1) > frame_end(it->ctx))
+	if (frame + L3_OFFSET_MAX > end || (void *)(ip + 1) > end || is_group_mac(frame + ETH_ALEN))
 		return DROP_TOO_BIG;
 	if (!is_host_ipv6(&ip->saddr) || is_same_addr(&ip->saddr, &ip->daddr))
 		return DROP_TOO_BIG;

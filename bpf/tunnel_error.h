@@ -14,6 +14,18 @@ struct l2 {
 	__u16 words[L3_OFFSET_MAX / 2];
 };
 
+/* Whether the packet at `quote` is of a host that may be sent an error. */
+static __always_inline _Bool is_clients(struct xdp_md *ctx, __u32 quote, _Bool is_ipv6)
+{
+	void *at = frame_start(ctx) + bounded(quote, QUOTE_REACH), *end = frame_end(ctx);
+	struct ipv6hdr *ip6 = at;
+	struct iphdr *ip = at;
+
+	if (is_ipv6)
+		return (void *)(ip6 + 1) <= end && is_host_ipv6(&ip6->saddr) && !is_same_addr(&ip6->saddr, &ip6->daddr);
+	return (void *)(ip + 1) <= end && is_host_ipv4(ip->saddr) && ip->saddr != ip->daddr;
+}
+
 /* A program of its own. The client's packet lies at `quote`, `quote_len` bytes of it. Returns an enum verdict. */
 __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, __u32 quote_len,
 				   __u32 is_ipv6_and_mtu)
@@ -27,12 +39,12 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 	struct l2 l2;
 
 	l3_offset = bounded(l3_offset, 0x1f);
-	quote = bounded(quote, 0x3ff);
+	quote = bounded(quote, QUOTE_REACH);
 	if (quote_len > most)
 		quote_len = most;
 	if (quote < l3_offset + room || frame + L3_OFFSET_MAX > frame_end(ctx))
 		return PASS_TUNNEL_ERROR;
-	if (!may_answer(ANSWER_TUNNEL_ERROR))
+	if (!is_clients(ctx, quote, is_ipv6) || !may_answer(ANSWER_TUNNEL_ERROR))
 		return PASS_TUNNEL_ERROR;
 	if (is_ipv6) {
 		error.type = mtu ? ICMPV6_TOO_BIG : ICMPV6_UNREACHABLE;
