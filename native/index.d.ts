@@ -251,6 +251,8 @@ export type NetlinkEvent =
   | { readonly kind: 'link'; readonly change: 'new' | 'delete'; readonly link: NetlinkLink }
   | { readonly kind: 'address'; readonly change: 'new' | 'delete'; readonly address: NetlinkAddress }
   | { readonly kind: 'route'; readonly change: 'new' | 'delete'; readonly route: NetlinkRoute }
+  /** Of policy routing (ip-rule(8)). */
+  | { readonly kind: 'rule'; readonly change: 'new' | 'delete' }
   | { readonly kind: 'neighbour'; readonly change: 'new' | 'delete'; readonly neighbour: NetlinkNeighbour }
   /** The socket's buffer overran (ENOBUFS): what was known must be read again. */
   | { readonly kind: 'overrun' }
@@ -282,7 +284,7 @@ export declare class Netlink {
   /** A request with such a body (RTM_NEWADDR 20 ...); `flags` (NLM_F_*) beyond NLM_F_REQUEST and NLM_F_ACK. */
   request(type: number, flags: number, body: Bytes): Promise<void>
   /**
-   * Calls back with all that came together; links, addresses, routes, neighbours of both families. Once per socket
+   * Calls back with all that came together; links, addresses, routes, rules, neighbours of both families. Once per socket
    * (EBUSY); lasts until `close()`. The kernel does not tell of IPv4 routes that go with their link: read them again.
    */
   subscribe(onEvents: (events: readonly NetlinkEvent[]) => void): void

@@ -17,7 +17,8 @@ static constexpr int kDatagramsAtOnce = 256;
 static constexpr size_t kMostEvents = 65536;
 
 static constexpr int kGroups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                  RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEIGH};
+                                  RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
+                                  RTNLGRP_IPV6_RULE,  RTNLGRP_NEIGH};
 
 NetlinkEvents::NetlinkEvents()
     : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK)),

@@ -65,16 +65,17 @@ Napi::Object ToObject(Napi::Env env, const NetlinkNeighbour& neighbour) {
 }
 
 Napi::Object ToObject(Napi::Env env, const NetlinkEvent& event) {
-  static constexpr const char* kKinds[] = {"overrun", "link", "address", "route", "neighbour"};
+  static constexpr const char* kKinds[] = {"overrun", "link", "address", "route", "neighbour", "rule"};
   const char* kind = kKinds[event.what.index()];
   auto object = Napi::Object::New(env);
   object["kind"] = kind;
   std::visit(
       [&](const auto& value) {
-        if constexpr (!std::is_same_v<decltype(value), const NetlinkOverrun&>) {
+        using Value = std::decay_t<decltype(value)>;
+        if constexpr (!std::is_same_v<Value, NetlinkOverrun>)
           object["change"] = event.is_delete ? "delete" : "new";
+        if constexpr (!std::is_same_v<Value, NetlinkOverrun> && !std::is_same_v<Value, NetlinkRule>)
           object[kind] = ToObject(env, value);
-        }
       },
       event.what);
   return object;

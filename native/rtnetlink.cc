@@ -161,6 +161,9 @@ std::optional<NetlinkEvent> ParseEvent(const nlmsghdr* message) {
       if (route && route->is_cloned) return std::nullopt;
       return Event(type == RTM_DELROUTE, std::move(route));
     }
+    case RTM_NEWRULE:
+    case RTM_DELRULE:
+      return NetlinkEvent{type == RTM_DELRULE, NetlinkRule{}};
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH:
       return Event(type == RTM_DELNEIGH, ParseNeighbour(message));

@@ -40,11 +40,13 @@ struct NetlinkNeighbour {
   ByteString address, mac;
 };
 
+struct NetlinkRule {};  // of policy routing: that there is another one is all that matters
+
 struct NetlinkOverrun {};
 
 struct NetlinkEvent {
   bool is_delete;
-  std::variant<NetlinkOverrun, NetlinkLink, NetlinkAddress, NetlinkRoute, NetlinkNeighbour> what;
+  std::variant<NetlinkOverrun, NetlinkLink, NetlinkAddress, NetlinkRoute, NetlinkNeighbour, NetlinkRule> what;
 };
 
 // None when the message is of another family than the value's (a bridge's view of its ports, for example).

@@ -162,6 +162,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
         break
       case 'address':
       case 'route':
+      case 'rule':
         pending.routes = true
         return
       case 'neighbour':
@@ -180,14 +181,14 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     options.onChange({ links: false })
   }
 
-  /** A part of the tunnelled targets' routes each time, all of them within REFRESH_MS. */
-  let nextToRead = 0
+  /** A part of the tunnelled targets' routes each time, each of them once in REFRESH_MS. */
+  let turn = 0
   const readSomeRoutes = async (): Promise<void> => {
-    const count = Math.ceil((tunnelled.length * RETRY_MS) / REFRESH_MS)
-    if (nextToRead >= tunnelled.length) nextToRead = 0
-    const some = tunnelled.slice(nextToRead, nextToRead + count)
-    nextToRead += count
-    if ((await routes.read(some)) && !isClosed) settleSoon()
+    const turns = REFRESH_MS / RETRY_MS
+    const from = Math.floor((tunnelled.length * turn) / turns)
+    turn = (turn + 1) % turns
+    const to = turn === 0 ? tunnelled.length : Math.floor((tunnelled.length * turn) / turns)
+    if ((await routes.read(tunnelled.slice(from, to))) && !isClosed) settleSoon()
   }
 
   netlink.subscribe(events => {
