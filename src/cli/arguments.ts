@@ -20,6 +20,8 @@ const integer =
 
 export const weight = integer(0, 1000)
 export const port = integer(1, 65535)
+/** Of an IP packet, or a part of it. */
+export const packetSize = integer(88, 65535)
 
 export const address = (word: string): string => {
   if (isIP(word) !== 0) return word

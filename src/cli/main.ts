@@ -10,6 +10,7 @@ import { addEvents } from './events.js'
 import { addExplain } from './explain.js'
 import { asJson, asText, exitCodeOf, toFailure } from './failure.js'
 import type { Io } from './io.js'
+import { addJoin } from './join.js'
 import { addRing } from './ring.js'
 import { addRun } from './run.js'
 import { addService } from './service.js'
@@ -51,6 +52,7 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
     addEvents,
     addDemo,
     addDetach,
+    addJoin,
     addCompletion,
     addVersion,
   ]

@@ -1,0 +1,123 @@
+/**
+ * The record of what join has changed: a small JSON file, replaced as a whole, and written before anything is done. What
+ * it tells of goes with the boot and with the network namespace, and so does its meaning.
+ */
+import { readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { BalancerError } from '../errors.js'
+import { replaceFileSync } from '../journal-file.js'
+import { loadNative } from '../native.js'
+import { type Setting, settingSchema } from './setting.js'
+
+const DIRECTORY = '/run/linimo'
+const MODE = 0o600
+
+const contents = z.strictObject({
+  format: z.literal('linimo-join 1'),
+  boot: z.string(),
+  namespace: z.string(),
+  /** In the order in which they were made. */
+  settings: z.array(settingSchema),
+})
+
+const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+
+/** The namespace that the first process has is the host's own. */
+const isHostsNamespace = (): boolean => {
+  try {
+    const inode = (pid: string): bigint => statSync(`/proc/${pid}/ns/net`, { bigint: true }).ino
+    return inode('self') === inode('1')
+  } catch {
+    return true // not to be told from outside the first process's rights: one host, one file
+  }
+}
+
+/** /run/linimo/join.json; in another network namespace than the host's one of its own. */
+export const defaultStatePath = (): string =>
+  join(DIRECTORY, isHostsNamespace() ? 'join.json' : `join-${loadNative().networkNamespace()}.json`)
+
+export interface StateFile {
+  readonly path: string
+  /**
+   * @returns what was changed here since the boot; none when the file is missing or of an earlier boot
+   * @throws BalancerError `ERR_STATE` when it is damaged, or of another network namespace
+   */
+  read(): readonly Setting[]
+  /** No settings: the file is removed. @throws BalancerError `ERR_STATE`, `ERR_NOT_PERMITTED` */
+  write(settings: readonly Setting[]): void
+}
+
+const codeOf = (cause: unknown): string | undefined => (cause as { code?: string }).code
+
+const cannot = (what: string, path: string, cause: unknown): BalancerError =>
+  codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM'
+    ? new BalancerError('ERR_NOT_PERMITTED', `${path} cannot be ${what}: permission denied`, {
+        cause,
+        hint: 'run as root, or name another file with --state',
+      })
+    : new BalancerError('ERR_STATE', `${path} cannot be ${what} (${codeOf(cause) ?? String(cause)})`, {
+        cause,
+        hint: 'name another file with --state',
+      })
+
+const parse = (path: string, text: string): z.infer<typeof contents> => {
+  try {
+    return contents.parse(JSON.parse(text))
+  } catch (cause) {
+    throw new BalancerError('ERR_STATE', `${path} is not understood: what join has changed is not known`, {
+      cause,
+      hint: 'undo it by hand (`linimo join --check` names what is set), then remove the file',
+    })
+  }
+}
+
+export const openStateFile = (path: string): StateFile => ({
+  path,
+  read: () => {
+    let text: string
+    try {
+      text = readFileSync(path, 'utf8')
+    } catch (cause) {
+      if (codeOf(cause) === 'ENOENT') return []
+      throw cannot('read', path, cause)
+    }
+    const { boot, namespace, settings } = parse(path, text)
+    if (boot !== bootId()) return []
+    if (namespace !== loadNative().networkNamespace())
+      throw new BalancerError('ERR_STATE', `${path} is of another network namespace`, {
+        hint: 'run this there, or name another file with --state',
+      })
+    return settings
+  },
+  write: settings => {
+    try {
+      if (settings.length === 0) {
+        rmSync(path, { force: true })
+        if (dirname(path) === DIRECTORY) removeIfEmpty(DIRECTORY)
+        return
+      }
+      const text = JSON.stringify(
+        {
+          format: 'linimo-join 1',
+          boot: bootId(),
+          namespace: loadNative().networkNamespace(),
+          settings: [...settings],
+        } satisfies z.infer<typeof contents>,
+        null,
+        2,
+      )
+      replaceFileSync(path, `${text}\n`, MODE)
+    } catch (cause) {
+      throw cannot('written', path, cause)
+    }
+  },
+})
+
+const removeIfEmpty = (directory: string): void => {
+  try {
+    rmdirSync(directory)
+  } catch {
+    // a daemon's, or gone
+  }
+}
