@@ -307,8 +307,9 @@ __stage enum verdict parse_message(struct packet *pkt, void *l4)
 		return PASS_NOT_A_SERVICE;
 	*message = (struct message){ .to_hi = pkt->dst_hi, .to_lo = pkt->dst_lo };
 	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->l4_len, pkt->is_ipv6, message);
+	/* Constants: of a result that is not 0 the verifier of older kernels does not know so much. */
 	if (verdict)
-		return verdict;
+		return verdict == PASS_TUNNEL_ERROR ? PASS_TUNNEL_ERROR : PASS_NOT_A_SERVICE;
 	pkt->is_message = 1;
 	pkt->l4 = l4;
 	if (message->kind == MESSAGE_ECHO) {
