@@ -16,7 +16,9 @@ import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
-import { createNextHops, type NextHops } from './next-hops.js'
+import { createNextHops, type FollowedNextHops } from './next-hops.js'
+import { createPathMtus } from './path-mtu.js'
+import { openPathMtuReports } from './path-mtu-reports.js'
 import { createRefusals } from './refusals.js'
 import { rehearse } from './rehearsal.js'
 import { createRingBuilder } from './ring-builder.js'
@@ -132,7 +134,14 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       log,
       onChange: ({ name, mode, reason }) => publish({ kind: 'interface', name, mode, reason }),
     })
-    const nextHops: NextHops = await createNextHops({
+    const now = (): number => performance.now()
+    const pathMtus = await createPathMtus({
+      reports: openPathMtuReports({ dataplane: opened, tickNs: native.tickNs, now }),
+      routeMtu: address => nextHops.routeMtu(address),
+      onChange: () => nextHops.reconsider(),
+      log,
+    })
+    const nextHops: FollowedNextHops = await createNextHops({
       netlink: new native.Netlink(),
       entry: links => firstOf(balancer?.config() ?? config, links),
       // Until the tables are filled no interface is attached; then all of them are looked at.
@@ -140,12 +149,13 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
         void balancer?.refresh({ links: links && isAttached }).catch(failed('a change of the network')),
       log,
       probe: true,
+      learntMtu: pathMtus.get,
+      onPathChange: pathMtus.forget,
     })
     closing.push(() => nextHops.close())
 
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
-    const now = (): number => performance.now()
     const refusals = createRefusals(
       clock,
       log,
@@ -216,6 +226,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const ticking = setInterval(() => {
       tables.tick().catch(failed('the time of tracked slots'))
       running.tick()
+      pathMtus.tick().catch(failed('what routers say of the paths'))
     }, TICK_MS)
     closing.push(() => clearInterval(ticking))
     let lastSweep: Sweep | null = null

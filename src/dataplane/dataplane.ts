@@ -337,6 +337,11 @@ export class Dataplane {
     return jiffiesOf(this.#loaded)
   }
 
+  /** What routers have said of the tunnels' paths, by outer destination. Another map after `reshape`. */
+  get pathMtus(): Pick<BpfMap, 'lookupBatch' | 'delete'> {
+    return this.#map('path_mtus')
+  }
+
   /** A map, for another thread of this process. */
   handle(name: MappedName): MapHandle {
     const map = this.#map(name)
