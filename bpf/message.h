@@ -19,21 +19,19 @@ enum message_kind {
 
 /* What is read of it; addresses as in struct packet, and as the client's packets have them. */
 struct message {
-	__u64 to_hi; /* given: the message's own destination */
-	__u64 to_lo;
 	__u64 src_hi;
 	__u64 src_lo;
-	__u64 dst_hi;
+	__u64 dst_hi; /* beforehand: the message's own destination */
 	__u64 dst_lo;
 	__u64 end_hi; /* tunnel error: the outer destination */
 	__u64 end_lo;
 	__u32 ports;
-	__u32 kind;	/* enum message_kind */
-	__u32 protocol; /* of the flow */
-	__u32 is_ipv6;	/* the flow */
-	__u32 quote;	/* tunnel error: offset of the client's packet in the frame */
-	__u32 quote_len;
-	__u32 mtu; /* tunnel error about its size: what is left for the client's packet; 0: about something else */
+	__u16 quote; /* tunnel error: offset of the client's packet in the frame */
+	__u16 quote_len;
+	__u16 mtu;     /* tunnel error about its size: what is left for the client's packet; 0: about something else */
+	__u8 kind;     /* enum message_kind */
+	__u8 protocol; /* of the flow */
+	_Bool is_ipv6; /* the flow */
 };
 
 /* By outer destination: what a router on the path has said of its MTU. */
@@ -179,34 +177,35 @@ static __always_inline void learn_path_mtu(const struct quoted *outer, __u32 mtu
 
 /*
  * An error about a packet that the balancer itself has sent to a backend: `outer` is its header, quoted at
- * `outer_offset`, and `told` the MTU that the error tells, 0 for one that tells none.
+ * `outer_offset`, and `told` the MTU that the error tells, 0 for one that tells none. `outer` is used again for the
+ * inner header.
  */
-static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, const struct quoted *outer,
-						      __u32 outer_offset, __u32 quote_len, _Bool is_too_big, __u32 told,
+static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, struct quoted *outer, __u32 outer_offset,
+						      __u32 quote_len, _Bool is_too_big, __u32 told,
 						      struct message *message)
 {
 	__u32 offset = inner_offset(ctx, outer), overhead = offset - outer_offset;
-	struct quoted inner;
+	struct quoted *inner = outer;
 
 	if (!offset)
 		return PASS_NOT_A_SERVICE;
 	if (told)
 		learn_path_mtu(outer, told);
-	if (read_quoted(ctx, offset, &inner) || read_quoted_ports(ctx, &inner, &message->ports))
+	message->end_hi = outer->dst_hi;
+	message->end_lo = outer->dst_lo;
+	if (read_quoted(ctx, offset, inner) || read_quoted_ports(ctx, inner, &message->ports))
 		return PASS_TUNNEL_ERROR;
-	if (quote_len < inner.l4_offset + sizeof(message->ports) - outer_offset)
+	if (quote_len < inner->l4_offset + sizeof(message->ports) - outer_offset)
 		return PASS_TUNNEL_ERROR;
 	if (is_too_big && told < overhead + IPV4_MTU_MIN)
 		return PASS_TUNNEL_ERROR; /* made up, or of a router from before RFC 1191 */
 	message->kind = MESSAGE_TUNNEL_ERROR;
-	message->src_hi = inner.src_hi;
-	message->src_lo = inner.src_lo;
-	message->dst_hi = inner.dst_hi;
-	message->dst_lo = inner.dst_lo;
-	message->end_hi = outer->dst_hi;
-	message->end_lo = outer->dst_lo;
-	message->protocol = inner.protocol;
-	message->is_ipv6 = inner.is_ipv6;
+	message->src_hi = inner->src_hi;
+	message->src_lo = inner->src_lo;
+	message->dst_hi = inner->dst_hi;
+	message->dst_lo = inner->dst_lo;
+	message->protocol = inner->protocol;
+	message->is_ipv6 = inner->is_ipv6;
 	message->quote = offset;
 	message->quote_len = quote_len - overhead;
 	message->mtu = is_too_big ? told - overhead : 0;
@@ -288,7 +287,7 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 
 	if (read_quoted(ctx, offset, &quoted) || quoted.is_ipv6 != !!is_ipv6)
 		return PASS_NOT_A_SERVICE;
-	if (quoted.src_hi != message->to_hi || quoted.src_lo != message->to_lo)
+	if (quoted.src_hi != message->dst_hi || quoted.src_lo != message->dst_lo)
 		return PASS_NOT_A_SERVICE; /* whose packet is that? */
 	if (!read_quoted_ports(ctx, &quoted, &ports) &&
 	    (lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, ports & 0xffff) ||
@@ -305,7 +304,7 @@ __stage enum verdict parse_message(struct packet *pkt, void *l4)
 
 	if (pkt->protocol != (pkt->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return PASS_NOT_A_SERVICE;
-	*message = (struct message){ .to_hi = pkt->dst_hi, .to_lo = pkt->dst_lo };
+	*message = (struct message){ .dst_hi = pkt->dst_hi, .dst_lo = pkt->dst_lo };
 	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->l4_len, pkt->is_ipv6, message);
 	/* Constants: of a result that is not 0 the verifier of older kernels does not know so much. */
 	if (verdict)

@@ -9,10 +9,13 @@
 #include "icmp_error.h"
 #include "message.h"
 
-/* The Ethernet header and tags, while the frame's start moves. */
-struct l2 {
-	__u16 words[L3_OFFSET_MAX / 2];
-};
+/* Ethernet header and tags, `len` bytes, to where they may reach into themselves: from their end on. */
+static __always_inline void move_l2(void *to, const void *from, __u32 len)
+{
+	for (int i = L3_OFFSET_MAX - 2; i >= 0; i -= 2)
+		if (i < (int)len)
+			*(__u16 *)(to + i) = *(__u16 *)(from + i);
+}
 
 /* Whether the packet at `quote` is of a host that may be sent an error. */
 static __always_inline _Bool is_clients(struct xdp_md *ctx, __u32 quote, _Bool is_ipv6)
@@ -33,10 +36,10 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 	__u32 is_ipv6 = is_ipv6_and_mtu >> 16, mtu = is_ipv6_and_mtu & 0xffff;
 	__u32 room = (is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct icmp);
 	__u32 most = (is_ipv6 ? ICMPV6_ERROR_MAX : ICMP_ERROR_MAX) - room;
-	void *frame = frame_start(ctx);
+	void *frame = frame_start(ctx), *to;
 	struct icmp error = {};
-	__be16 *ethertype;
-	struct l2 l2;
+	__be16 ethertype;
+	__u32 cut;
 
 	l3_offset = bounded(l3_offset, 0x1f);
 	quote = bounded(quote, QUOTE_REACH);
@@ -55,18 +58,22 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 	}
 	error.rest = bpf_htonl(mtu);
 
-	copy_l2(&l2, frame, sizeof(l2));
-	if (bpf_xdp_adjust_head(ctx, quote - l3_offset - room) || resize_frame(ctx, l3_offset + room + quote_len))
+	if (l3_offset < ETH_HLEN)
+		return PASS_TUNNEL_ERROR;
+	cut = bounded(quote - l3_offset - room, QUOTE_REACH);
+	to = frame + cut;
+	barrier_var(to); /* one pointer: what is checked of it is what is used */
+	if (to + L3_OFFSET_MAX > frame_end(ctx))
+		return PASS_TUNNEL_ERROR;
+	move_l2(to, frame, l3_offset);
+	swap_macs(to);
+	ethertype = is_ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	/* One offset for each number of tags: the verifier follows constants best. */
+	for (__u32 tags = 0; tags <= VLAN_TAGS_MAX; tags++)
+		if (l3_offset == ETH_HLEN + tags * sizeof(struct vlan_tag))
+			*(__be16 *)(to + 2 * ETH_ALEN + tags * sizeof(struct vlan_tag)) = ethertype;
+	if (bpf_xdp_adjust_head(ctx, cut) || resize_frame(ctx, l3_offset + room + quote_len))
 		return DROP_NO_HEADROOM;
-	frame = frame_start(ctx);
-	if (frame + L3_OFFSET_MAX > frame_end(ctx))
-		return DROP_NO_HEADROOM;
-	copy_l2(frame, &l2, l3_offset);
-	swap_macs(frame);
-	ethertype = frame + bounded(l3_offset - sizeof(*ethertype), 0x1f);
-	if ((void *)(ethertype + 1) > frame_end(ctx))
-		return DROP_NO_HEADROOM;
-	*ethertype = is_ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	if (is_ipv6 ? write_error_ipv6(ctx, l3_offset, quote_len, error)
 		    : write_error_ipv4(ctx, l3_offset, quote_len, error))
 		return DROP_NO_HEADROOM;
