@@ -27,16 +27,21 @@ const uses = (record: BackendRecord, word: number): boolean => {
   return SOURCE_WORDS.some(source => source === word) ? isTunnel(record) : true
 }
 
+const SHIM_FLAGS = backendFlags.BACKEND_KEYED | backendFlags.BACKEND_BARE
+
+const isResolved = ({ flags }: BackendRecord): boolean => (flags & backendFlags.BACKEND_RESOLVED) !== 0
+
 /**
  * Words that a packet may read one old, one new, and that make no sense so: both halves of an address, an address and its
- * spread, a key and what it is the key of, an interface and the MAC addresses on it.
+ * spread, a key or port and what it is of, an interface and the MAC addresses on it.
  */
 const wouldMix = (before: BackendRecord, after: BackendRecord, changed: ReadonlySet<number>): boolean => {
-  if (!(before.flags & backendFlags.BACKEND_RESOLVED)) return false
+  if (!isResolved(before)) return false
+  if (!isResolved(after)) return changed.size > 0
   const both = (word: number): number =>
     changed.has(word) && uses(before, word) && uses(after, word) ? 1 : 0
   const source = both(SOURCE_WORDS[0]) + both(SOURCE_WORDS[1])
-  const isOtherShim = before.mode !== after.mode
+  const isOtherShim = before.mode !== after.mode || ((before.flags ^ after.flags) & SHIM_FLAGS) !== 0
   return (
     before.ifindex !== after.ifindex ||
     source === 2 ||

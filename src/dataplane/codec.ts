@@ -7,13 +7,21 @@ export interface Field<T> {
   readonly offset: number
   /** Bytes. */
   readonly width: number
+  /** Its bytes are a number, the lowest first. */
+  readonly isNumber: boolean
   readonly read: (view: DataView, at: number) => T
   readonly write: (view: DataView, at: number, value: T) => void
 }
 
 const field =
-  <T>(width: number, read: Field<T>['read'], write: Field<T>['write']) =>
-  (offset: number): Field<T> => ({ offset, width, read, write })
+  <T>(width: number, read: Field<T>['read'], write: Field<T>['write'], isInHostOrder = true) =>
+  (offset: number): Field<T> => ({
+    offset,
+    width,
+    isNumber: isInHostOrder && hostIsLittleEndian,
+    read,
+    write,
+  })
 
 export const u8 = field<number>(
   1,
@@ -39,17 +47,20 @@ export const u16be = field<number>(
   2,
   (v, at) => v.getUint16(at),
   (v, at, x) => v.setUint16(at, x),
+  false,
 )
 export const u32be = field<number>(
   4,
   (v, at) => v.getUint32(at),
   (v, at, x) => v.setUint32(at, x),
+  false,
 )
 
 /** `length` bytes as they are; a value of another length is a RangeError. */
 export const bytes = (offset: number, length: number): Field<Uint8Array> => ({
   offset,
   width: length,
+  isNumber: false,
   read: (view, at) => new Uint8Array(view.buffer, view.byteOffset + at, length).slice(),
   write: (view, at, value) => {
     if (value.length !== length) throw new RangeError(`${value.length} bytes for a field of ${length}`)
@@ -61,6 +72,7 @@ export const bytes = (offset: number, length: number): Field<Uint8Array> => ({
 export const u64s = (offset: number, count: number): Field<readonly bigint[]> => ({
   offset,
   width: 8 * count,
+  isNumber: false,
   read: (view, at) =>
     Array.from({ length: count }, (_, i) => view.getBigUint64(at + 8 * i, hostIsLittleEndian)),
   write: (view, at, value) => {

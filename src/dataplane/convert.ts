@@ -3,25 +3,47 @@ import type { Struct } from './codec.js'
 import { slotLayout, slotState } from './layout.js'
 import type { MapLayout } from './map-layout.js'
 
-/** Names this build reads, which were not there, or had another width. */
-export const lackingFields = (
-  from: MapLayout,
-  to: Readonly<Record<string, { readonly width: number }>>,
-): readonly string[] =>
-  Object.entries(to)
-    .filter(([name, { width }]) => from.fields.get(name)?.width !== width)
-    .map(([name]) => name)
-
-type AnyStruct = Pick<Struct<never>, 'size'> & {
-  readonly fields: Readonly<Record<string, { readonly offset: number; readonly width: number }>>
+interface AnyField {
+  readonly offset: number
+  readonly width: number
+  /** Its bytes are a number, the lowest first: it may have another width. */
+  readonly isNumber: boolean
 }
 
-/** Bytes of one record; what is lacking is 0. */
-export const convertRecord = (record: Uint8Array, from: MapLayout, to: AnyStruct): Uint8Array => {
-  const out = new Uint8Array(to.size)
-  for (const [name, { offset, width }] of Object.entries(to.fields)) {
-    const field = from.fields.get(name)
-    if (field?.width === width) out.set(record.subarray(field.offset, field.offset + width), offset)
+type AnyFields = Readonly<Record<string, AnyField>>
+
+const canBeRead = (was: { readonly width: number } | undefined, { width, isNumber }: AnyField): boolean =>
+  was !== undefined && (was.width === width || isNumber)
+
+/** Names this build reads, which were not there, or had another width. */
+export const lackingFields = (from: MapLayout, to: AnyFields): readonly string[] =>
+  Object.entries(to)
+    .filter(([name, field]) => !canBeRead(from.fields.get(name), field))
+    .map(([name]) => name)
+
+type AnyStruct = Pick<Struct<never>, 'size'> & { readonly fields: AnyFields }
+
+/**
+ * Bytes of one record.
+ *
+ * @param lacking what it has where that is lacking; default: 0
+ * @throws RangeError when a number has no room
+ */
+export const convertRecord = (
+  record: Uint8Array,
+  from: MapLayout,
+  to: AnyStruct,
+  lacking: Uint8Array = new Uint8Array(to.size),
+): Uint8Array => {
+  const out = lacking.slice()
+  for (const [name, field] of Object.entries(to.fields)) {
+    const was = from.fields.get(name)
+    if (!was || !canBeRead(was, field)) continue
+    const value = record.subarray(was.offset, was.offset + was.width)
+    if (value.subarray(field.width).some(byte => byte !== 0))
+      throw new RangeError(`${name} has ${was.width} bytes, of which ${field.width} are not enough`)
+    out.fill(0, field.offset, field.offset + field.width)
+    out.set(value.subarray(0, field.width), field.offset)
   }
   return out
 }
@@ -34,6 +56,7 @@ export const convertRecords = (
   from: MapLayout,
   target: ArrayBuffer,
   to: AnyStruct,
+  lacking?: Uint8Array,
 ): void => {
   const [stride, width] = [strideOf(from.size), strideOf(to.size)]
   const words = new Uint32Array(memory)
@@ -43,7 +66,7 @@ export const convertRecords = (
   for (let i = 0; i < count; i++) {
     const begin = (i * stride) / 4
     if (words.subarray(begin, begin + stride / 4).every(word => word === 0)) continue
-    out.set(convertRecord(bytes.subarray(i * stride, i * stride + from.size), from, to), i * width)
+    out.set(convertRecord(bytes.subarray(i * stride, i * stride + from.size), from, to, lacking), i * width)
   }
 }
 

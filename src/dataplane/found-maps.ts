@@ -5,10 +5,17 @@ import { backendLayout, serviceLayout } from './layout.js'
 import { type Loaded, load, type MapName, type Shape } from './load.js'
 import { ofCounts } from './map-layout.js'
 
+/** Of a backend that a build without tunnels has left, until its first change. */
+const untunnelled = backendLayout.encode({
+  ...backendLayout.decode(new Uint8Array(backendLayout.size)),
+  mtu: 0xffff,
+})
+const { mtu: _, spread: _2, key: _3, source: _4, ...neededOfBackends } = backendLayout.fields
+
 /** The tables that are laid out otherwise. @throws Unusable when they cannot be read */
 export const otherTables = ({ maps }: Found): readonly MapName[] => {
   const others = tableNames.filter(name => !maps.get(name)!.isSame)
-  const fields = { services: serviceLayout.fields, backends: backendLayout.fields }
+  const fields = { services: serviceLayout.fields, backends: neededOfBackends }
   for (const name of others) {
     const { layout } = maps.get(name)!
     const why =
@@ -58,12 +65,12 @@ export const loadFor = async (found: Found, shape: Shape, isConverted: boolean):
 
 /** Fills the tables with what was found; the interfaces are written by every start. */
 export const convertTables = async ({ maps }: Found, loaded: Loaded): Promise<void> => {
-  for (const [name, to] of [
+  for (const [name, to, lacking] of [
     ['services', serviceLayout],
-    ['backends', backendLayout],
+    ['backends', backendLayout, untunnelled],
   ] as const) {
     const { map, layout } = maps.get(name)!
-    convertRecords(await map.mmap(), layout, loaded.memory.get(name)!, to)
+    convertRecords(await map.mmap(), layout, loaded.memory.get(name)!, to, lacking)
   }
   const { map, layout } = maps.get('slots')!
   convertSlots(await map.mmap(), layout, loaded.memory.get('slots')!)

@@ -7,7 +7,7 @@ import { writeInterfaces } from './entry-interfaces.js'
 import { GRACE_MS, type Held, type HeldService, type WantedService } from './held.js'
 import { slotLayout } from './layout.js'
 import { isTracking, serviceEntryOf } from './service-rules.js'
-import { createServiceTable } from './service-table.js'
+import { bucketsFor, createServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
 import { createTurns } from './turns.js'
 
@@ -68,7 +68,8 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
         at => [at, at.wanted ? serviceEntryOf(at.wanted.service, at, next.shape.seed) : at.entry] as const,
       ),
     )
-    for (const entry of entries.values()) if (entry && !table.put(entry)) return false
+    for (const entry of [...entries.values(), ...held.vips.all()])
+      if (entry && !table.put(entry)) return false
 
     const before = dataplane.memory('slots')
     const after = next.memory('slots')
@@ -96,6 +97,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
       ...shape,
       ...change,
       services: larger('services'),
+      serviceBuckets: Math.max(shape.serviceBuckets, bucketsFor(larger('services'))),
       backends: larger('backends'),
       slots: larger('slots'),
     }
@@ -157,6 +159,9 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
       const change: { -readonly [K in keyof Shape]?: Shape[K] } = {}
       for (const key of ['services', 'backends', 'slots'] as const)
         if (limits[key] > shape[key]) change[key] = limits[key]
+      // Another build's may have been smaller.
+      if (shape.serviceBuckets < bucketsFor(shape.services))
+        change.serviceBuckets = bucketsFor(shape.services)
       if (shape.anyPort && ![...services.values()].some(({ entry }) => entry?.port === 0))
         change.anyPort = false
       if (Object.keys(change).length > 0) await reshape(change)

@@ -8,6 +8,7 @@ import { type EntryInterface, readInterfaces } from './entry-interfaces.js'
 import { protocolOf } from './service-rules.js'
 import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, type SlotMemory, slotMemory } from './slots.js'
+import { createVipEntries, isVipEntry, type VipEntries } from './vip-entries.js'
 
 /** Far longer than a packet is in the program: an id, a bucket, a region freed is not used again before. */
 export const GRACE_MS = 1000
@@ -46,6 +47,7 @@ export interface Held {
   readonly regions: RegionAllocator
   slots: SlotMemory
   table: ServiceTable
+  readonly vips: VipEntries
   interfaces: readonly EntryInterface[]
   /** It is about to move to another program's maps: slots are not to be written meanwhile. */
   isMoving: boolean
@@ -79,12 +81,13 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
   const backends = createBackendStore(dataplane, GRACE_MS, now, () => dataplane.shape.tracking)
   const services = new Map<string, HeldService>()
   for (const entry of table.entries()) {
+    if (isVipEntry(entry)) continue
     const { addr, port, protocol, id, ringBase, ringSize } = entry
     const identity = serviceIdentity({ vip: addressText(addr), port, protocol: protocolOf(protocol) })
     services.set(identity, newService(id, createRingSlots(slots, ringBase, ringSize, now), entry))
   }
   const found = [...services.values()]
-  return {
+  const held: Held = {
     dataplane,
     services,
     backends,
@@ -97,8 +100,17 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     ),
     slots,
     table,
+    vips: createVipEntries(table.entries(), () => held.table),
     interfaces: readInterfaces(dataplane.memory('interfaces')),
     isMoving: false,
     now,
   }
+  keepVips(held)
+  return held
 }
+
+/** A VIP without a service is the host's alone. */
+export const keepVips = ({ services, vips }: Held): void =>
+  vips.keepOnly(
+    new Set([...services.values()].flatMap(({ entry }) => (entry ? addressText(entry.addr) : []))),
+  )

@@ -6,7 +6,7 @@
 import { type Service, serviceIdentity } from '../model.js'
 import { unitsOf } from './flow-clock.js'
 import type { Growth } from './growth.js'
-import { type Held, type HeldService, takeService, type WantedService } from './held.js'
+import { type Held, type HeldService, keepVips, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
@@ -111,7 +111,8 @@ export const createPutting = (
     const broken = found && breakingEntry(found, at.entry)
     if (broken) options.onBroken?.(service.name, broken)
     services.set(name, at)
-    if (!held.table.put(at.entry)) await reshape({})
+    // The service last: while it is not there nobody has met it, and all of this can be taken back.
+    if (!held.vips.put(service) || !held.table.put(at.entry)) await reshape({})
     for (const id of gone) backends.retire(id)
     if (isResized) regions.free(former.base, former.size)
     return written
@@ -127,6 +128,7 @@ export const createPutting = (
     } catch (error) {
       services.delete(name)
       giveBack(at)
+      keepVips(held)
       throw error
     }
   }

@@ -50,7 +50,8 @@ export const serviceEntryOf = (
   protocol: IPPROTO[service.protocol],
   flags:
     (service.noBackend === 'reject' ? serviceFlags.SERVICE_REJECT : 0) |
-    (synOpens(service) ? serviceFlags.SERVICE_SYN_OPENS : 0),
+    (synOpens(service) ? serviceFlags.SERVICE_SYN_OPENS : 0) |
+    (service.mss === 'clamp' ? serviceFlags.SERVICE_CLAMP_MSS : 0),
   idle: unitsOf(idleMs(service)),
   ringBase: base,
   ringSize: size,

@@ -8,8 +8,10 @@ import { serviceLayout, serviceState } from './layout.js'
 /** SERVICE_PROBES of bpf/service.h. */
 export const SERVICE_PROBES = 4
 
-/** Buckets per service: kept under an eighth full, for mispredicted probes cost more than memory. */
-const BUCKETS_PER_SERVICE = 8
+/** Kept under an eighth full, for mispredicted probes cost more than memory. */
+const BUCKETS_PER_ENTRY = 8
+/** Its own, and its VIP's. */
+const ENTRIES_PER_SERVICE = 2
 
 /** The word that makes an entry valid lies at this offset: port, protocol, state, flags. */
 const VALID_WORD_OFFSET = Math.floor(serviceLayout.fields.state.offset / 8) * 8
@@ -20,7 +22,7 @@ export interface ServiceKey {
   /** 16 bytes, IPv4 mapped. */
   readonly addr: Uint8Array
   readonly port: number
-  /** IPPROTO_TCP or IPPROTO_UDP. */
+  /** IPPROTO_TCP or IPPROTO_UDP; of a VIP's own entry IPPROTO_ICMP or IPPROTO_ICMPV6. */
   readonly protocol: number
 }
 
@@ -37,7 +39,7 @@ export interface ServiceEntry extends ServiceKey {
 
 /** Buckets for so many services: a power of two. */
 export const bucketsFor = (services: number): number =>
-  2 ** Math.ceil(Math.log2(Math.max(services, 1) * BUCKETS_PER_SERVICE))
+  2 ** Math.ceil(Math.log2(Math.max(services, 1) * ENTRIES_PER_SERVICE * BUCKETS_PER_ENTRY))
 
 const keyText = ({ addr, port, protocol }: ServiceKey): string =>
   `${Buffer.from(addr).toString('hex')}:${port}/${protocol}`

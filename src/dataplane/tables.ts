@@ -7,7 +7,7 @@ import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from '
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { createGrowth, type GrowthOptions } from './growth.js'
-import { openHeld, type WantedService } from './held.js'
+import { keepVips, openHeld, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { formerRow } from './load.js'
 import { createPutting, type PuttingOptions } from './putting.js'
@@ -101,7 +101,11 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       }
       return written
     },
-    remove: identities => identities.forEach(removeOne),
+    remove: identities => {
+      if (identities.length === 0) return
+      identities.forEach(removeOne)
+      keepVips(held)
+    },
     identities: () => [...services.keys()],
     setInterfaces: async wanted => {
       held.interfaces = wanted
