@@ -60,7 +60,7 @@ static void update(struct bpf_object *object, const char *name, __u32 key, const
 		fail("map %s cannot be written", name);
 }
 
-static void set_tables(struct bpf_object *object, const struct in6_addr *vip)
+static void set_tables(struct bpf_object *object, const struct in6_addr *vip, enum forward_mode mode)
 {
 	struct service service = { .addr = *vip,
 				   .port = htons(80),
@@ -68,10 +68,12 @@ static void set_tables(struct bpf_object *object, const struct in6_addr *vip)
 				   .state = SERVICE_USED,
 				   .ring_size = 1,
 				   .hash_mask = ~0ULL };
-	struct backend backend = { .ifindex = LOOPBACK, .mode = FORWARD_DR, .flags = BACKEND_RESOLVED };
+	struct backend backend = { .ifindex = LOOPBACK, .mode = mode, .flags = BACKEND_RESOLVED, .mtu = 1400 };
 	struct interface interface = { .ifindex = LOOPBACK };
 	__u64 slot = 1;
 
+	inet_pton(AF_INET6, "2001:db8:2::3", &backend.addr);
+	inet_pton(AF_INET6, "2001:db8:2::2", &backend.source);
 	memcpy(backend.dst_mac, BACKEND, ETH_ALEN);
 	memcpy(backend.src_mac, BALANCER, ETH_ALEN);
 	memcpy(interface.mac, BALANCER, ETH_ALEN);
@@ -117,20 +119,18 @@ static size_t build_syn(__u8 *frame, const struct in6_addr *vip)
 	return end + sizeof(tcp) - frame;
 }
 
-static void check_forwarding(struct bpf_object *object, const char *vip_text)
+/* A SYN goes to the backend: `headers` bytes are put behind its Ethernet header, all else is as it came. */
+static void check_forwarding(struct bpf_object *object, const char *vip_text, enum forward_mode mode, size_t headers)
 {
 	struct bpf_program *program = bpf_object__find_program_by_name(object, "balance");
-	__u8 frame[128] = { 0 }, out[128] = { 0 }, expected[128];
+	__u8 frame[256] = { 0 }, out[256] = { 0 }, *inner = out + ETH_HLEN + headers;
 	struct in6_addr vip;
 	size_t len;
 
 	if (!program || inet_pton(AF_INET6, vip_text, &vip) != 1)
 		fail("no program `balance`");
-	set_tables(object, &vip);
+	set_tables(object, &vip, mode);
 	len = build_syn(frame, &vip);
-	memcpy(expected, frame, sizeof(expected));
-	memcpy(expected, BACKEND, ETH_ALEN);
-	memcpy(expected + ETH_ALEN, BALANCER, ETH_ALEN);
 
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_out = out, .data_size_in = len,
 		    .data_size_out = sizeof(out));
@@ -138,17 +138,24 @@ static void check_forwarding(struct bpf_object *object, const char *vip_text)
 		fail("%s: the test run failed", vip_text);
 	if (run.retval != XDP_TX)
 		fail("%s: the action is %u, not XDP_TX", vip_text, run.retval);
-	if (run.data_size_out != len || memcmp(out, expected, len))
+	if (run.data_size_out != len + headers || memcmp(out, BACKEND, ETH_ALEN) ||
+	    memcmp(out + ETH_ALEN, BALANCER, ETH_ALEN) || memcmp(inner, frame + ETH_HLEN, len - ETH_HLEN))
 		fail("%s: the frame that leaves is wrong", vip_text);
-	printf("%s: forwarded\n", vip_text);
+	printf("%s: forwarded, %zu bytes of headers\n", vip_text, headers);
 }
 
 int main(int argc, char **argv)
 {
 	struct bpf_object *object = load(argc > 1 ? argv[1] : "balancer.bpf.o");
 
-	check_forwarding(object, "::ffff:192.0.2.10");
-	check_forwarding(object, "2001:db8::10");
+	for (int i = 0; i < 2; i++) {
+		const char *vip = i ? "2001:db8::10" : "::ffff:192.0.2.10";
+
+		check_forwarding(object, vip, FORWARD_DR, 0);
+		check_forwarding(object, vip, FORWARD_IPIP, 40);
+		check_forwarding(object, vip, FORWARD_GRE, 44);
+		check_forwarding(object, vip, FORWARD_GUE, 52);
+	}
 	printf("ok\n");
 	return 0;
 }
