@@ -5,10 +5,15 @@
 import { address, mac } from '../fixtures/addresses.js'
 import { concat, readU16, sameBytes } from '../fixtures/bytes.js'
 import { flowHash, slotOf } from './flow-hash.js'
+import { type Flow, type Message, type PathMtu, readMessage, type TunnelError } from './message.js'
+import { clampMss } from './mss.js'
 import { type IpPacket, readIp, readPorts, type ServicePacket } from './packet.js'
+import { answerPing } from './ping.js'
 import { reject } from './reject.js'
 import type { BackendEntry, ServiceEntry, Tables } from './tables.js'
+import { tooBig } from './too-big.js'
 import { encapsulate } from './tunnel.js'
+import { tellClient } from './tunnel-error.js'
 
 export interface Outcome {
   readonly verdict: string
@@ -18,77 +23,144 @@ export interface Outcome {
   readonly packet: Uint8Array
   /** Where `packet` has an IPv4 header whose id may be any. */
   readonly freeIdAt: number | null
+  /** What is noted of a path. */
+  readonly pathMtu: PathMtu | null
 }
 
-const findService = (tables: Tables, packet: ServicePacket): ServiceEntry | undefined => {
+type Ending = Pick<Outcome, 'verdict' | 'packet'> & Partial<Outcome>
+
+const ends = (frame: Uint8Array, verdict: string, more: Partial<Outcome> = {}): Outcome => ({
+  verdict,
+  service: null,
+  backend: null,
+  packet: frame,
+  freeIdAt: null,
+  pathMtu: null,
+  ...more,
+})
+
+const findService = (tables: Tables, flow: Flow): ServiceEntry | undefined => {
   const ofPort = (port: number): ServiceEntry | undefined =>
     tables.services.find(
       service =>
         service.port === port &&
-        service.protocol === packet.protocol &&
-        sameBytes(address(service.vip), packet.destination),
+        service.protocol === flow.protocol &&
+        sameBytes(address(service.vip), flow.destination),
     )
-  return ofPort(readU16(packet.ports, 2)) ?? ofPort(0)
+  return ofPort(readU16(flow.ports, 2)) ?? ofPort(0)
+}
+
+const isForThisHost = (tables: Tables, frame: Uint8Array, ifindex: number): boolean => {
+  const entry = tables.interfaces.find(known => known.ifindex === ifindex)
+  return entry !== undefined && sameBytes(mac(entry.mac), frame.subarray(0, 6))
+}
+
+const backendOf = (tables: Tables, service: ServiceEntry, hash: bigint): BackendEntry | undefined => {
+  const id = service.slots[slotOf(hash, service.ringSize)] ?? 0
+  return tables.backends.find(known => known.id === id)
 }
 
 const direct = (frame: Uint8Array, backend: BackendEntry): Uint8Array =>
   concat(mac(backend.nextHopMac), mac(backend.interfaceMac), frame.subarray(12))
 
-type Sent = Pick<Outcome, 'verdict' | 'packet' | 'freeIdAt'>
-
+/** Steps from the backend on. */
 const forward = (
   frame: Uint8Array,
   packet: IpPacket,
   backend: BackendEntry,
   hash: bigint,
   ifindex: number,
-): Sent => {
+): Ending => {
   const way = backend.ifindex === ifindex ? 'TX' : 'REDIRECT'
   const { tunnel } = backend
-  if (tunnel === null) return { verdict: `${way}_DR`, packet: direct(frame, backend), freeIdAt: null }
-  if (packet.length > frame.length - packet.ipAt)
-    return { verdict: 'DROP_TRUNCATED', packet: frame, freeIdAt: null }
+  if (tunnel === null) return { verdict: `${way}_DR`, packet: direct(frame, backend) }
+  if (packet.length > frame.length - packet.ipAt) return { verdict: 'DROP_TRUNCATED', packet: frame }
   return {
     verdict: `${way}_${tunnel.mode.toUpperCase()}`,
     ...encapsulate(frame, packet, backend, tunnel, hash),
   }
 }
 
-/** The journey of `frame`, entering by the interface with index `ifindex`. */
-export const balance = (tables: Tables, frame: Uint8Array, ifindex: number): Outcome => {
-  const ends = (
-    verdict: string,
-    service: ServiceEntry | null = null,
-    backend: BackendEntry | null = null,
-    packet: Uint8Array = frame,
-  ): Outcome => ({ verdict, service, backend, packet, freeIdAt: null })
+const isTooLong = (frame: Uint8Array, packet: IpPacket, backend: BackendEntry): boolean =>
+  frame.length - packet.ipAt > backend.mtu
 
-  const ip = readIp(frame)
-  if (typeof ip === 'string') return ends(ip)
-
-  const packet = readPorts(frame, ip)
-  if (typeof packet === 'string') return ends(packet)
-
+const balancePacket = (
+  tables: Tables,
+  frame: Uint8Array,
+  packet: ServicePacket,
+  ifindex: number,
+): Outcome => {
   const service = findService(tables, packet)
-  if (service === undefined) return ends('PASS_NOT_A_SERVICE')
-
-  const entry = tables.interfaces.find(known => known.ifindex === ifindex)
-  if (entry === undefined || !sameBytes(mac(entry.mac), frame.subarray(0, 6)))
-    return ends('PASS_OTHER_HOST', service)
-
+  if (service === undefined) return ends(frame, 'PASS_NOT_A_SERVICE')
+  if (!isForThisHost(tables, frame, ifindex)) return ends(frame, 'PASS_OTHER_HOST', { service })
   const least = packet.protocol === 'tcp' ? 20 : 8
-  if (packet.end - packet.transportAt < least) return ends('DROP_TRUNCATED', service)
+  if (packet.end - packet.transportAt < least) return ends(frame, 'DROP_TRUNCATED', { service })
 
   const hash = flowHash(tables, service, packet)
-  const slot = slotOf(hash, service.ringSize)
-  const id = service.slots[slot] ?? 0
-  const backend = tables.backends.find(known => known.id === id)
+  const backend = backendOf(tables, service, hash)
   if (backend === undefined) {
     const answer = service.noBackend === 'reject' ? reject(frame, packet) : null
     return answer === null
-      ? ends('DROP_NO_BACKEND', service)
-      : ends(answer.verdict, service, null, answer.packet)
+      ? ends(frame, 'DROP_NO_BACKEND', { service })
+      : ends(frame, answer.verdict, { service, packet: answer.packet })
   }
-  if (!backend.isResolved) return ends('DROP_NO_NEXT_HOP', service, backend)
-  return { service, backend, ...forward(frame, packet, backend, hash, ifindex) }
+  if (!backend.isResolved) return ends(frame, 'DROP_NO_NEXT_HOP', { service, backend })
+  if (isTooLong(frame, packet, backend)) {
+    const entry = tables.interfaces.find(known => known.ifindex === ifindex)!
+    return ends(frame, '', { service, backend, ...tooBig(frame, packet, backend.mtu, entry.mtu) })
+  }
+  const clamped = service.clampsMss ? clampMss(frame, packet, backend.mtu) : frame
+  return ends(frame, '', { service, backend, ...forward(clamped, packet, backend, hash, ifindex) })
+}
+
+const balanceEcho = (tables: Tables, frame: Uint8Array, packet: IpPacket, ifindex: number): Outcome => {
+  const entry = tables.vips.find(({ vip }) => sameBytes(address(vip), packet.destination))
+  if (entry === undefined) return ends(frame, 'PASS_NOT_A_SERVICE')
+  if (!isForThisHost(tables, frame, ifindex)) return ends(frame, 'PASS_OTHER_HOST')
+  return ends(frame, '', answerPing(frame, packet, entry.ping))
+}
+
+/** An error about a flow: to the flow's backend, or back to its client. */
+const balanceError = (
+  tables: Tables,
+  frame: Uint8Array,
+  packet: IpPacket,
+  message: TunnelError | { readonly kind: 'flow'; readonly flow: Flow },
+  ifindex: number,
+): Outcome => {
+  const service = findService(tables, message.flow)
+  if (service === undefined) return ends(frame, 'PASS_NOT_A_SERVICE')
+  if (!isForThisHost(tables, frame, ifindex)) return ends(frame, 'PASS_OTHER_HOST', { service })
+  const hash = flowHash(tables, service, message.flow)
+  const backend = backendOf(tables, service, hash)
+  if (backend === undefined) return ends(frame, 'DROP_NO_BACKEND', { service })
+  if (!backend.isResolved) return ends(frame, 'DROP_NO_NEXT_HOP', { service, backend })
+  if (message.kind === 'tunnel')
+    return ends(frame, '', { service, backend, ...tellClient(frame, packet, message, backend) })
+  if (isTooLong(frame, packet, backend)) return ends(frame, 'DROP_TOO_BIG', { service, backend })
+  return ends(frame, '', { service, backend, ...forward(frame, packet, backend, hash, ifindex) })
+}
+
+const balanceMessage = (
+  tables: Tables,
+  frame: Uint8Array,
+  packet: IpPacket,
+  message: Message | string,
+  ifindex: number,
+): Outcome => {
+  if (typeof message === 'string') return ends(frame, message)
+  if (message.kind === 'echo') return balanceEcho(tables, frame, packet, ifindex)
+  return balanceError(tables, frame, packet, message, ifindex)
+}
+
+/** The journey of `frame`, entering by the interface with index `ifindex`. */
+export const balance = (tables: Tables, frame: Uint8Array, ifindex: number): Outcome => {
+  const ip = readIp(frame)
+  if (typeof ip === 'string') return ends(frame, ip)
+  if (ip.carries === (ip.version === 4 ? 1 : 58)) {
+    const { message, pathMtu } = readMessage(frame, ip, flow => findService(tables, flow) !== undefined)
+    return { ...balanceMessage(tables, frame, ip, message, ifindex), pathMtu }
+  }
+  const packet = readPorts(frame, ip)
+  return typeof packet === 'string' ? ends(frame, packet) : balancePacket(tables, frame, packet, ifindex)
 }

@@ -23,18 +23,18 @@ const sourceOf = ({ from, spread }: Tunnel, hash: bigint): Uint8Array => {
 
 /**
  * The packet's bytes summed up as they are when its checksums are right: the outer UDP checksum takes them for right,
- * so that a wrong one is wrong in both. A UDP datagram without a checksum, and extension headers, are read.
+ * so that a wrong one is wrong in both. Read is what has no checksum that covers it all: UDP without one, options,
+ * extension headers, ICMP.
  */
 const sumOf = (packet: IpPacket, bytes: Uint8Array): number => {
-  const transport = bytes.subarray(packet.transportAt - packet.ipAt)
-  const hasNone = packet.carries === 17 && readU16(transport, 6) === 0
-  const hasExtensions = packet.version === 6 && packet.transportAt !== packet.ipAt + 40
-  if (hasNone || hasExtensions) return onesComplementSum(bytes)
+  const headerBytes = packet.transportAt - packet.ipAt
+  const transport = bytes.subarray(headerBytes)
+  const isCovered = packet.carries === 6 || (packet.carries === 17 && readU16(transport, 6) !== 0)
+  if (!isCovered || headerBytes !== (packet.version === 4 ? 20 : 40)) return onesComplementSum(bytes)
   const addresses = { from: packet.source, to: packet.destination }
   const pseudo = onesComplementSum(pseudoHeader(addresses, packet.carries, transport.length))
-  const ofSegment = 0xffff - pseudo
   const header = packet.version === 4 ? 0xffff : onesComplementSum(bytes.subarray(0, 40))
-  return onesComplementSum(concat(u16(header), u16(ofSegment)))
+  return onesComplementSum(concat(u16(header), u16(0xffff - pseudo)))
 }
 
 const gre = ({ key }: Tunnel, version: 4 | 6, inner: Uint8Array): Uint8Array =>
