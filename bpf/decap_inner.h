@@ -52,7 +52,7 @@ __stage enum decap_verdict check_inner_ipv6(struct tunnelled *pkt)
 	if (sizeof(*ip) + bpf_ntohs(ip->payload_len) > pkt->left)
 		return PASS_BAD_LENGTH;
 	to = ip->daddr;
-	if (!is_known(&to, DECAP_ADDRESS_VIP))
+	if (is_mapped(&to) || !is_known(&to, DECAP_ADDRESS_VIP))
 		return PASS_NOT_A_VIP;
 	return merge_ecn(pkt, ip->flow_lbl[0] >> 4 & ECN_MASK);
 }

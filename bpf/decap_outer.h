@@ -58,6 +58,12 @@ static __always_inline struct in6_addr mapped(__be32 addr)
 	return mapped;
 }
 
+/* On the wire it is nobody's (RFC 4291 2.5.5.2), and here it would be taken for an IPv4 address. */
+static __always_inline _Bool is_mapped(const struct in6_addr *addr)
+{
+	return !addr->s6_addr32[0] && !addr->s6_addr32[1] && addr->s6_addr32[2] == bpf_htonl(0xffff);
+}
+
 /* The header's words add up to ~0, RFC 791. The kernel, which is passed by, would look at the same. */
 static __always_inline _Bool is_sound(const struct tunnelled *pkt, const struct iphdr *ip)
 {
@@ -179,6 +185,8 @@ __stage enum decap_verdict parse_outer_ipv6(struct tunnelled *pkt)
 	verdict = skip_outer_options(pkt) ?: check_protocol(pkt);
 	if (verdict)
 		return verdict;
+	if (is_mapped(&ip->saddr) || is_mapped(&ip->daddr))
+		return PASS_OTHER_ADDRESS;
 	return length(pkt->frame, ip + 1) + bpf_ntohs(ip->payload_len) > pkt->bytes ? PASS_BAD_LENGTH : DECAP_CONTINUE;
 }
 

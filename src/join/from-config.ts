@@ -1,9 +1,36 @@
 /** What the balancer's configuration says of one of its backends. Pure. */
-import { canonicalAddress } from '../address.js'
+import { addressFamily, canonicalAddress } from '../address.js'
 import { parseConfig } from '../config.js'
 import { BalancerError } from '../errors.js'
+import { type Forward, forwardOf, type TunnelForward } from '../model.js'
 import { type Flags, hostPart } from './flags.js'
-import { DEFAULT_GUE_PORT, type Wanted } from './wanted.js'
+import { DEFAULT_GUE_PORT, type Tunnel, type Wanted } from './wanted.js'
+
+/** Bytes between the IP headers: RFC 2784, RFC 2890; UDP and GUE. */
+const between = (forward: TunnelForward): number => {
+  switch (forward.mode) {
+    case 'ipip':
+      return 0
+    case 'gre':
+      return forward.key === null ? 4 : 8
+    case 'gue':
+      return forward.variant === 0 ? 12 : 8
+  }
+}
+
+const unique = <T>(items: readonly T[]): T[] => [
+  ...new Map(items.map(item => [JSON.stringify(item), item])).values(),
+]
+
+const isTunnel = (forward: Forward): forward is TunnelForward => forward.mode !== 'dr'
+
+/** What the configuration says itself. */
+const said: Readonly<Partial<Record<keyof Flags, string>>> = {
+  vip: '--vip',
+  address: '--address',
+  forward: '--forward',
+  port: '--port',
+}
 
 /**
  * @param text of the configuration
@@ -11,24 +38,41 @@ import { DEFAULT_GUE_PORT, type Wanted } from './wanted.js'
  * @throws ConfigError; BalancerError `ERR_NOT_FOUND`, `ERR_USAGE`
  */
 export const wantedFromConfig = (text: string, name: string, flags: Flags): Wanted => {
+  for (const [flag, word] of Object.entries(said))
+    if (flags[flag as keyof Flags] !== undefined)
+      throw new BalancerError('ERR_USAGE', `${word} is what --from says`, { hint: 'give one of both' })
+
   const { config } = parseConfig(text)
   const address = canonicalAddress(name)
   const places = config.services.flatMap(service =>
     service.backends
       .filter(backend => backend.name === name || backend.address === address)
-      .map(backend => ({ service, backend })),
+      .map(backend => ({ vip: service.vip, address: backend.address, forward: forwardOf(service, backend) })),
   )
   if (places.length === 0) {
-    const names = new Set(config.services.flatMap(({ backends }) => backends.map(backend => backend.name)))
+    const names = unique(config.services.flatMap(({ backends }) => backends.map(backend => backend.name)))
     throw new BalancerError('ERR_NOT_FOUND', `no service has a backend ${name}`, {
-      hint: `there are: ${[...names].join(', ')}`,
+      hint: names.length > 0 ? `there are: ${names.join(', ')}` : 'there is none',
     })
   }
+  const tunnels = places.flatMap(({ vip, address: outer, forward }): Tunnel[] =>
+    isTunnel(forward)
+      ? [
+          {
+            mode: forward.mode,
+            between: between(forward),
+            outer: addressFamily(outer),
+            inner: addressFamily(vip),
+          },
+        ]
+      : [],
+  )
+  const ports = places.flatMap(({ forward }) => (forward.mode === 'gue' ? [forward.port] : []))
   return {
     ...hostPart(flags),
-    vips: [...new Set(places.map(({ service }) => service.vip))],
-    addresses: [...new Set(places.map(({ backend }) => backend.address))],
-    tunnels: [],
-    ports: [DEFAULT_GUE_PORT],
+    vips: unique(places.map(({ vip }) => vip)),
+    addresses: unique(places.map(place => place.address)),
+    tunnels: unique(tunnels),
+    ports: ports.length > 0 ? unique(ports) : [DEFAULT_GUE_PORT],
   }
 }
