@@ -25,16 +25,22 @@ const emptyCache = ({ dataplane }: Balancer): void => {
 
 const plansOf = ({ isQuick }: BenchOptions): readonly (Plan & { readonly cacheMib: number })[] => {
   const rounds = isQuick ? { loads: 1, rounds: 12 } : { loads: 3, rounds: 15 }
-  const of = (cacheMib: number, cases: Plan['cases'], prepare?: Plan['prepare']) => ({
+  const of = (
+    cacheMib: number,
+    cases: Plan['cases'],
+    prepare?: Plan['prepare'],
+    services: Plan['services'] = trackedServices.dr,
+  ) => ({
     ...rounds,
     cases: cases.map(one => ({ ...one, name: `${one.name}, cache of ${cacheMib} MiB` })),
-    services: trackedServices,
+    services,
     flows: (cacheMib * MIB) / BYTES_PER_FLOW,
     cacheMib,
     ...(prepare ? { prepare } : {}),
   })
   return [
     of(16, trackedCases.known),
+    of(16, trackedCases.knownIpip, undefined, trackedServices.ipip),
     of(
       8,
       trackedCases.known.slice(1).map(one => ({ ...one, budget: null })),
@@ -96,7 +102,7 @@ const run = async (options: BenchOptions): Promise<Answer> => {
     setup: [
       program,
       `${plans[0]!.loads} loads of the program, ${plans[0]!.rounds} rounds each`,
-      `one service, ${BACKENDS} backends, a ring of ${RING_SIZE} slots, all of them learning`,
+      `one service a load, ${BACKENDS} backends, a ring of ${RING_SIZE} slots, all of them learning`,
       'remembered: the cache is emptied before each round of a million new flows; no place: it is full of live ones',
     ],
   }

@@ -6,23 +6,39 @@
  */
 #pragma once
 
+#define RESTORED_MAX 12
+
 /*
  * Values are as they lie in memory. Each store is of just the word that the data plane loads: a load over two recent
  * stores would wait for both to reach the cache. Laid out as bench/data-plane/packet.ts has it.
  */
 const volatile struct {
-	__u64 macs;	 /* the frame's first 8 bytes */
-	__u64 addr;	 /* of the first flow; IPv4: the lower 32 bits */
-	__u32 macs_rest; /* ... and the next 4 */
-	__u32 ports;	 /* of the first flow */
-	__u32 flows;	 /* 0: 2^32 */
+	__u64 restored[RESTORED_MAX]; /* words that a balancer rewrites; of 4 bytes: the lower 32 bits */
+	__u64 addr;		      /* of the first flow; IPv4: the lower 32 bits */
+	__u32 ports;		      /* of the first flow */
+	__u32 flows;		      /* 0: 2^32 */
 	__u32 frame_len;
+	__u32 is_ipv6;
 	__u16 addr_offset; /* where the varied address is, an IPv6 one's last 8 bytes; 0: the flow is not varied */
 	__u16 ports_offset;
-	__u32 is_ipv6;
+	__u32 pushed; /* bytes that a balancer puts ahead of the frame */
+	__u8 restored_offset[RESTORED_MAX];
+	__u8 restored_len[RESTORED_MAX]; /* 8 or 4; 0: not used */
 } packet = { .frame_len = 64 };
 
 __u32 next_flow;
+
+static __always_inline void restore(void *frame)
+{
+	/* Known when it is loaded: what is not used is not in the program that runs. */
+	_Pragma("unroll") for (int i = 0; i < RESTORED_MAX; i++)
+	{
+		if (packet.restored_len[i] == 8)
+			*(__u64 *)(frame + packet.restored_offset[i]) = packet.restored[i];
+		else if (packet.restored_len[i] == 4)
+			*(__u32 *)(frame + packet.restored_offset[i]) = packet.restored[i];
+	}
+}
 
 /* Returns 0, or -1 when the frame is not the one that `packet` describes. */
 static __always_inline int write_packet(const struct xdp_md *ctx)
@@ -32,8 +48,7 @@ static __always_inline int write_packet(const struct xdp_md *ctx)
 
 	if (packet.frame_len < 16 || packet.frame_len > 256 || frame + packet.frame_len > end)
 		return -1;
-	*(__u64 *)frame = packet.macs;
-	*(__u32 *)(frame + 8) = packet.macs_rest;
+	restore(frame);
 	if (!packet.addr_offset)
 		return 0;
 

@@ -1,17 +1,21 @@
 /** The packets that bench/flow.h writes: a frame, and how many flows it stands for. */
-import { struct, u16, u32, u64 } from '../../src/dataplane/codec.js'
+import { bytes, struct, u16, u32, u64, u64s } from '../../src/dataplane/codec.js'
+
+const RESTORED_MAX = 12
 
 /** `packet` in bench/flow.h. */
-const packetLayout = struct(40, {
-  macs: u64(0),
-  addr: u64(8),
-  macsRest: u32(16),
-  ports: u32(20),
-  flows: u32(24),
-  frameLen: u32(28),
-  addrOffset: u16(32),
-  portsOffset: u16(34),
-  isIpv6: u32(36),
+const packetLayout = struct(152, {
+  restored: u64s(0, RESTORED_MAX),
+  addr: u64(96),
+  ports: u32(104),
+  flows: u32(108),
+  frameLen: u32(112),
+  isIpv6: u32(116),
+  addrOffset: u16(120),
+  portsOffset: u16(122),
+  pushed: u32(124),
+  restoredOffset: bytes(128, RESTORED_MAX),
+  restoredLen: bytes(140, RESTORED_MAX),
 })
 
 /** Offsets in the frame of what tells one flow from another. */
@@ -22,27 +26,46 @@ export interface FlowFields {
   readonly isIpv6: boolean
 }
 
+/** A word of a frame: where it is, and how many bytes. */
+export type Word = readonly [offset: number, length: 4 | 8]
+
+/** The MAC addresses: check_destination_mac() reads eight bytes. */
+export const MACS: readonly Word[] = [
+  [0, 8],
+  [8, 4],
+]
+/** Headers that are put ahead end where the packet's IP header begins, and are read where it began: a word with it. */
+export const HEAD: readonly Word[] = [...MACS, [12, 4]]
+
 export interface PacketKind {
   readonly frame: Uint8Array
+  /** What a balancer rewrites, in the words in which it reads it. */
+  readonly rewritten: readonly Word[]
+  /** Bytes that a balancer puts ahead of the frame. */
+  readonly pushed: number
   /** 1 to 2^32. */
   readonly flows: number
   /** null: every frame is the same. */
   readonly flowFields: FlowFields | null
 }
 
+const padded = (values: readonly number[]): Uint8Array =>
+  Uint8Array.from({ length: RESTORED_MAX }, (_, i) => values[i] ?? 0)
+
 /** The object's '.rodata'. */
-export const encodePacket = ({ frame, flows, flowFields }: PacketKind): Uint8Array => {
+export const encodePacket = ({ frame, rewritten, pushed, flows, flowFields }: PacketKind): Uint8Array => {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length)
+  const read = ([offset, length]: Word): bigint =>
+    length === 8 ? view.getBigUint64(offset, true) : BigInt(view.getUint32(offset, true))
   const ports = flowFields ? view.getUint32(flowFields.ports, true) : 0
-  const addr = !flowFields
-    ? 0n
-    : flowFields.isIpv6
-      ? view.getBigUint64(flowFields.address, true)
-      : BigInt(view.getUint32(flowFields.address, true))
   return packetLayout.encode({
-    macs: view.getBigUint64(0, true),
-    macsRest: view.getUint32(8, true),
-    addr,
+    restored: Array.from({ length: RESTORED_MAX }, (_, i) => {
+      const word = rewritten[i]
+      return word ? read(word) : 0n
+    }),
+    restoredOffset: padded(rewritten.map(([offset]) => offset)),
+    restoredLen: padded(rewritten.map(([, length]) => length)),
+    addr: flowFields ? read([flowFields.address, flowFields.isIpv6 ? 8 : 4]) : 0n,
     // Many flows: the source port is counted up from 0.
     ports: flows === 1 ? ports : (ports & 0xffff0000) >>> 0,
     flows: flows % 2 ** 32,
@@ -50,6 +73,7 @@ export const encodePacket = ({ frame, flows, flowFields }: PacketKind): Uint8Arr
     addrOffset: flowFields?.address ?? 0,
     portsOffset: flowFields?.ports ?? 0,
     isIpv6: flowFields?.isIpv6 ? 1 : 0,
+    pushed,
   })
 }
 

@@ -9,10 +9,15 @@ const OBJECT = fileURLToPath(new URL('../../build/native/bpf/trampoline.bpf.o', 
 export interface Trampoline {
   /** Which program is entered from here on, by its descriptor. */
   aim(programFd: number): void
-  /** Runs it, from interface `ifindex`. @returns CPU time in all, and the XDP action of the last run */
-  run(repeat: number, ifindex: number): { readonly cpuNs: number; readonly action: number }
+  /** Runs it, from interface `ifindex`. @returns CPU time in all, and of the last run the XDP action and the frame */
+  run(
+    repeat: number,
+    ifindex: number,
+  ): { readonly cpuNs: number; readonly action: number; readonly frame: Uint8Array }
   /** A program that does nothing but return XDP_TX. */
   readonly emptyFd: number
+  /** One that does nothing but put `kind.pushed` bytes ahead of the frame; it returns XDP_TX. */
+  readonly pushFd: number
   close(): void
 }
 
@@ -42,17 +47,19 @@ export const loadTrampoline = async (kind: PacketKind): Promise<Trampoline> => {
   const measured = object.map('measured')
   const enter = object.program('enter')
   const empty = object.program('empty')
+  const push = object.program('push')
   object.close()
   return {
     emptyFd: programFd('prog_id', empty.info.id),
+    pushFd: programFd('prog_id', push.info.id),
     aim: fd => measured.update(u32Bytes(0), u32Bytes(fd)),
     run: (repeat, ifindex) => {
       const context = testRunContext(kind.frame, ifindex)
-      const { cpuNs, returnValue } = enter.testRunSync({ data: kind.frame, context, repeat })
-      return { cpuNs, action: returnValue }
+      const { cpuNs, returnValue, data } = enter.testRunSync({ data: kind.frame, context, repeat })
+      return { cpuNs, action: returnValue, frame: data ?? new Uint8Array(0) }
     },
     close: () => {
-      for (const held of [measured, enter, empty]) held.close()
+      for (const held of [measured, enter, empty, push]) held.close()
     },
   }
 }

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { encodePacket, testRunContext, u32Bytes } from '../../../bench/data-plane/packet.js'
+import { encodePacket, HEAD, testRunContext, u32Bytes } from '../../../bench/data-plane/packet.js'
 import { loadNative } from '../../../src/native.js'
 import { frame, ipv4 } from '../../fixtures/frames.js'
 import { ifindexOf } from '../../fixtures/host.js'
@@ -29,7 +29,8 @@ const clientOf = async (index: number): Promise<(repeat: number) => Promise<unkn
   )
   const object = new (loadNative().BpfObject)(elf)
   const flowFields = { address: 26, ports: 34, isIpv6: false }
-  object.setInitialValue('.rodata', encodePacket({ frame: syn, flows: PORTS, flowFields }))
+  const packet = { frame: syn, rewritten: HEAD, pushed: 0, flows: PORTS, flowFields }
+  object.setInitialValue('.rodata', encodePacket(packet))
   await object.load()
   object.map('ways').update(u32Bytes(0), u32Bytes(ifindex))
   const generate = object.program('generate')
