@@ -11,6 +11,7 @@
 #include "icmp.h"
 #include "gre_gue.h"
 #include "quoted.h"
+#include "checksum.h"
 
 #define IPV4_MTU_MIN 68 /* RFC 791 3.2 */
 
@@ -31,9 +32,10 @@ struct message {
 	__u32 ports;
 	__u16 quote; /* tunnel error: offset of the client's packet in the frame */
 	__u16 quote_len;
-	__u16 mtu;     /* tunnel error about its size: what is left for the client's packet; 0: about something else */
+	__u16 told;    /* tunnel error about its size: the MTU that it tells; else 0 */
+	__u16 mtu;     /* and what is left of it for the client's packet */
 	__u8 kind;     /* enum message_kind */
-	__u8 protocol; /* of the flow */
+	__u8 protocol; /* of the flow; 0: a tunnel's packet of which no client is to be told */
 	_Bool is_ipv6; /* the flow */
 };
 
@@ -83,16 +85,6 @@ static __always_inline __u32 inner_offset(struct xdp_md *ctx, const struct quote
 	}
 }
 
-static __always_inline void learn_path_mtu(const struct quoted *outer, __u32 mtu)
-{
-	struct path_mtu learnt = { .mtu = mtu, .heard = bpf_jiffies64() };
-	struct in6_addr end;
-
-	*(__u64 *)&end.s6_addr[0] = outer->dst_hi;
-	*(__u64 *)&end.s6_addr[8] = outer->dst_lo;
-	bpf_map_update_elem(&path_mtus, &end, &learnt, BPF_ANY);
-}
-
 /*
  * An error about a packet that the balancer itself has sent to a backend: `outer` is its header, quoted at
  * `outer_offset`, and `told` the MTU that the error tells, 0 for one that tells none. `outer` is used again for the
@@ -107,17 +99,16 @@ static __always_inline enum verdict read_tunnel_error(struct xdp_md *ctx, struct
 
 	if (!offset)
 		return PASS_NOT_A_SERVICE;
-	if (told)
-		learn_path_mtu(outer, told);
+	message->kind = MESSAGE_TUNNEL_ERROR;
+	message->told = told;
 	message->end_hi = outer->dst_hi;
 	message->end_lo = outer->dst_lo;
 	if (read_quoted(ctx, offset, inner) || read_quoted_ports(ctx, inner, &message->ports))
-		return PASS_TUNNEL_ERROR;
+		return CONTINUE;
 	if (quote_len < inner->l4_offset + sizeof(message->ports) - outer_offset)
-		return PASS_TUNNEL_ERROR;
+		return CONTINUE;
 	if (is_too_big && told < overhead + IPV4_MTU_MIN)
-		return PASS_TUNNEL_ERROR; /* made up, or of a router from before RFC 1191 */
-	message->kind = MESSAGE_TUNNEL_ERROR;
+		return CONTINUE; /* made up, or of a router from before RFC 1191 */
 	message->src_hi = inner->src_hi;
 	message->src_lo = inner->src_lo;
 	message->dst_hi = inner->dst_hi;
@@ -183,7 +174,7 @@ static __always_inline __u32 quoted_len(__u32 message_len, const struct icmp *ic
 __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, __u32 l4_len, __u32 is_ipv6,
 					   struct message *message)
 {
-	__u32 offset = bounded(l4_offset, 0xff) + sizeof(struct icmp), ports = 0, in_frame, told;
+	__u32 offset = bounded(l4_offset, 0xff) + sizeof(struct icmp), ports = 0, in_frame, told, quote_len;
 	struct icmp *icmp = frame_start(ctx) + bounded(l4_offset, 0xff);
 	struct quoted quoted;
 	_Bool is_too_big;
@@ -199,9 +190,7 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 	is_too_big = is_about_size(icmp, is_ipv6);
 	told = is_too_big ? told_mtu(icmp, is_ipv6) : 0;
 	in_frame = length(frame_start(ctx), frame_end(ctx)) - l4_offset;
-	if (l4_len > in_frame)
-		l4_len = in_frame;
-	l4_len = quoted_len(l4_len, icmp, is_ipv6);
+	quote_len = quoted_len(l4_len < in_frame ? l4_len : in_frame, icmp, is_ipv6);
 
 	if (read_quoted(ctx, offset, &quoted) || quoted.is_ipv6 != !!is_ipv6)
 		return PASS_NOT_A_SERVICE;
@@ -211,7 +200,44 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 	    (lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, ports & 0xffff) ||
 	     (config.any_port && lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, 0))))
 		return read_flow_error(&quoted, ports, message);
-	return read_tunnel_error(ctx, &quoted, offset, l4_len, is_too_big, told, message);
+	return read_tunnel_error(ctx, &quoted, offset, quote_len, is_too_big, told, message);
+}
+
+static __always_inline void learn_path_mtu(const struct message *message)
+{
+	struct path_mtu learnt = { .mtu = message->told, .heard = bpf_jiffies64() };
+	struct in6_addr end;
+
+	*(__u64 *)&end.s6_addr[0] = message->end_hi;
+	*(__u64 *)&end.s6_addr[8] = message->end_lo;
+	bpf_map_update_elem(&path_mtus, &end, &learnt, BPF_ANY);
+}
+
+/* Whether a message's checksum is right: what is told of it further on gets one that is. */
+static __always_inline _Bool is_intact(struct xdp_md *ctx, __u32 l3_offset, __u32 l4_offset, __u32 l4_len,
+				       _Bool is_ipv6)
+{
+	struct ipv6hdr *ip = frame_start(ctx) + l3_offset;
+	__u64 sum = sum_frame(ctx, l4_offset, l4_len);
+
+	if (is_ipv6) {
+		if ((void *)(ip + 1) > frame_end(ctx))
+			return 0;
+		sum += sum_words((__u32 *)&ip->saddr, 8) + bpf_htonl(l4_len) + bpf_htonl(IPPROTO_ICMPV6);
+	}
+	return !fold_checksum(sum);
+}
+
+/* A program of its own. Of a tunnel error: notes an MTU; returns whether a client may be told. */
+__attribute__((noinline)) int hear(struct xdp_md *ctx, __u32 l3_offset, __u32 l4_offset, __u32 is_ipv6_and_l4_len,
+				   const struct message *message)
+{
+	if (!message || !is_intact(ctx, bounded(l3_offset, 0x1f), bounded(l4_offset, 0xff), is_ipv6_and_l4_len & 0xffff,
+				   is_ipv6_and_l4_len >> 16))
+		return 0;
+	if (message->told)
+		learn_path_mtu(message);
+	return !!message->protocol;
 }
 
 /* `l4`: an ICMP or ICMPv6 header, if pkt.protocol says so. */
@@ -224,9 +250,12 @@ __stage enum verdict parse_message(struct packet *pkt, void *l4)
 		return PASS_NOT_A_SERVICE;
 	*message = (struct message){ .dst_hi = pkt->dst_hi, .dst_lo = pkt->dst_lo };
 	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->l4_len, pkt->is_ipv6, message);
-	/* Constants: of a result that is not 0 the verifier of older kernels does not know so much. */
 	if (verdict)
-		return verdict == PASS_TUNNEL_ERROR ? PASS_TUNNEL_ERROR : PASS_NOT_A_SERVICE;
+		return PASS_NOT_A_SERVICE; /* a constant: older verifiers do not know that a result is not 0 */
+	if (message->kind == MESSAGE_TUNNEL_ERROR &&
+	    !hear(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, l4),
+		  (__u32)pkt->is_ipv6 << 16 | pkt->l4_len, message))
+		return PASS_TUNNEL_ERROR;
 	pkt->is_message = 1;
 	pkt->l4 = l4;
 	if (message->kind == MESSAGE_ECHO) {
