@@ -129,15 +129,15 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     for (const key of wantedNeighbours.values()) if (which === 'all' || neighbours.isFailing(key)) ask(key)
   }
 
-  const pending = { links: false, routes: false, all: false }
+  const pending = { links: false, routes: false, all: false, neighbours: false }
 
   const settle = async (): Promise<void> => {
-    const { links: linksChanged, routes: routesChanged, all } = { ...pending }
-    Object.assign(pending, { links: false, routes: false, all: false })
+    const { links: linksChanged, routes: routesChanged, all, neighbours: neighboursChanged } = { ...pending }
+    Object.assign(pending, { links: false, routes: false, all: false, neighbours: false })
     if (all) await readAll()
-    if (routesChanged || linksChanged || all) await routes.read()
+    const areRoutesOthers = (routesChanged || linksChanged || all) && (await routes.read())
     resolved = new WeakMap()
-    if (isClosed) return
+    if (isClosed || !(linksChanged || all || neighboursChanged || areRoutesOthers)) return
     options.onChange({ links: linksChanged || all })
     askFor('unresolved')
   }
@@ -168,6 +168,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
       case 'neighbour':
         if (event.change === 'new') neighbours.set(event.neighbour)
         else neighbours.forget(event.neighbour, key => wantedNeighbours.has(key))
+        pending.neighbours = true
         break
       case 'overrun':
         pending.all = true
@@ -188,7 +189,9 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     const from = Math.floor((tunnelled.length * turn) / turns)
     turn = (turn + 1) % turns
     const to = turn === 0 ? tunnelled.length : Math.floor((tunnelled.length * turn) / turns)
-    if ((await routes.read(tunnelled.slice(from, to))) && !isClosed) settleSoon()
+    if (!(await routes.read(tunnelled.slice(from, to))) || isClosed) return
+    reconsider()
+    askFor('unresolved')
   }
 
   netlink.subscribe(events => {
