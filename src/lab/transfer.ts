@@ -1,7 +1,7 @@
 /** A large file through the VIP, and the proof that it arrived as it was. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, writeFileSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Lab } from './lab.js'
@@ -41,7 +41,7 @@ export const download = async (lab: Site, host: string, name: string): Promise<T
   return { bytes: await size(received), seconds: Number(seconds), intact: sent === got }
 }
 
-/** The backend's web server tells in which file it has put what it received. */
+/** The backend's web server tells in which file it has put what it received; it is removed. */
 export const upload = async (lab: Site, host: string, name: string): Promise<Transfer> => {
   const sent = join(lab.files, name)
   const headers = join(lab.directory, `headers-${name}`)
@@ -50,5 +50,7 @@ export const upload = async (lab: Site, host: string, name: string): Promise<Tra
   const received = /^x-body-file: *(\S+)/im.exec(await readFile(headers, 'utf8'))?.[1]
   if (!received) throw new Error('the backend does not say where it has put the upload')
   const hashes = await Promise.all([sha256(sent), sha256(received)])
-  return { bytes: await size(received), seconds: Number(seconds), intact: hashes[0] === hashes[1] }
+  const bytes = await size(received)
+  await rm(received)
+  return { bytes, seconds: Number(seconds), intact: hashes[0] === hashes[1] }
 }
