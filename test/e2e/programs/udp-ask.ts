@@ -1,12 +1,12 @@
 /**
- * Sends datagrams, each from a connected socket of its own: `udp-ask.ts HOST PORT COUNT BYTES`. Prints a JSON list: the
- * answer's first word, or the error's code, or `silence` after 2 s. A refusal is only seen at the next call on the
- * socket, so every datagram is sent twice, the second a moment later.
+ * Sends datagrams, each from a connected socket of its own: `udp-ask.ts HOST[,HOST...] PORT COUNT BYTES`, COUNT to each
+ * host. Prints a JSON list: the answer's first word, or the error's code, or `silence` after 2 s. A refusal is only seen
+ * at the next call on the socket, so every datagram is sent twice, the second a moment later.
  */
 import { createSocket } from 'node:dgram'
 
-const [host = '', port, count, bytes] = process.argv.slice(2)
-const ask = () =>
+const [hosts = '', port, count, bytes] = process.argv.slice(2)
+const ask = (host: string) =>
   new Promise<string>(resolve => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
     const finish = (result: string) => {
@@ -26,5 +26,6 @@ const ask = () =>
     })
   })
 
-const answers = await Promise.all(Array.from({ length: Number(count) }, ask))
+const asked = hosts.split(',').flatMap(host => Array.from({ length: Number(count) }, () => ask(host)))
+const answers = await Promise.all(asked)
 process.stdout.write(JSON.stringify(answers))
