@@ -11,6 +11,7 @@ import {
   RTM_DELADDR,
   RTM_NEWADDR,
   RTM_NEWROUTE,
+  restoring,
 } from './rtnetlink.js'
 import type { Setting, SettingOf } from './setting.js'
 
@@ -38,8 +39,8 @@ const writeSysctl = (name: string, value: string): Promise<void> =>
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
 export const hexOf = (message: Uint8Array): string => Buffer.from(message).toString('hex')
 
-const replaceRoute = (netlink: Netlink, { text }: SettingOf<'route'>, message: string): Promise<void> =>
-  permitted(`route ${text}`, () => netlink.request(RTM_NEWROUTE, NLM_F_REPLACE, bytes(message)))
+const replaceRoute = (netlink: Netlink, { text }: SettingOf<'route'>, message: Uint8Array): Promise<void> =>
+  permitted(`route ${text}`, () => netlink.request(RTM_NEWROUTE, NLM_F_REPLACE, message))
 
 export interface NewProgram {
   readonly program: BpfProgram
@@ -110,7 +111,7 @@ export const make = async (setting: Setting, netlink: Netlink, fresh: NewProgram
     case 'program':
       return attach(setting, fresh!)
     case 'route':
-      return replaceRoute(netlink, setting, setting.after)
+      return replaceRoute(netlink, setting, bytes(setting.after))
   }
 }
 
@@ -167,7 +168,7 @@ const undoRoute = async (setting: SettingOf<'route'>, netlink: Netlink): Promise
     .map(r => hexOf(r.message))
   if (present.length === 0 || present.includes(setting.before)) return 'gone'
   if (present.length > 1 || present[0] !== setting.after) return 'kept'
-  await replaceRoute(netlink, setting, setting.before)
+  await replaceRoute(netlink, setting, restoring(bytes(setting.before)))
   return 'undone'
 }
 

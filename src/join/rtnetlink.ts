@@ -251,3 +251,17 @@ export const withAdvmss = (message: Uint8Array, advmss: number): Uint8Array => {
 }
 
 export const sameMessage = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+/**
+ * The message that gives a route back what it had: of one by a next hop object that had no metrics the kernel keeps those
+ * that it has, unless it is told an empty list (fib_create_info in net/ipv4/fib_semantics.c).
+ */
+export const restoring = (message: Uint8Array): Uint8Array => {
+  const attributes = readAttributes(message, 12)
+  const has = (wanted: number): boolean => attributes.some(({ type }) => type === wanted)
+  if (!has(RTA_NH_ID) || has(RTA_METRICS)) return message
+  return writeAttributes(message.slice(0, 12), [
+    ...attributes,
+    { type: RTA_METRICS, value: new Uint8Array(0) },
+  ])
+}

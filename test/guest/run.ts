@@ -1,5 +1,5 @@
 /**
- * Does the data plane load and forward on the oldest kernel that is supported, Debian 12's 6.1? Its verifier refuses
+ * Do the data plane and the decapsulator load and work on the oldest kernel that is supported, Debian 12's 6.1? Its verifier refuses
  * things that later ones accept. Boots that kernel in QEMU with a small initramfs: busybox, the loader of loader.c with
  * its libraries, the BPF object. The kernel's package is kept in build/guest.
  */
@@ -9,7 +9,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const OBJECT = join(ROOT, 'build/native/bpf/balancer.bpf.o')
+/** What is loaded there: the object, and its loader, by name. */
+const LOADERS = { balancer: 'loader', decap: 'decap' } as const
+const OBJECTS = join(ROOT, 'build/native/bpf')
 const WORK = join(ROOT, 'build/guest')
 const BOOT_TIMEOUT_MS = 100_000
 
@@ -17,8 +19,9 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
 echo "kernel $(/bin/busybox uname -r)"
-/loader /balancer.bpf.o 2>&1
-echo "exit code $?"
+${Object.entries(LOADERS)
+  .map(([object, loader]) => `/${loader} /${object}.bpf.o 2>&1\necho "${object}: exit code $?"`)
+  .join('\n')}
 /bin/busybox poweroff -f
 `
 
@@ -73,14 +76,17 @@ const buildInitramfs = (): string => {
   const root = join(WORK, 'root')
   rmSync(root, { recursive: true, force: true })
   for (const directory of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(root, directory), { recursive: true })
-  const loader = join(root, 'loader')
-  run('gcc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', loader, join(ROOT, 'test/guest/loader.c'), '-lbpf'])
-  for (const library of librariesOf(loader)) {
-    mkdirSync(join(root, dirname(library)), { recursive: true })
-    copyFileSync(library, join(root, library))
+  for (const [object, name] of Object.entries(LOADERS)) {
+    const loader = join(root, name)
+    const source = join(ROOT, `test/guest/${name}.c`)
+    run('gcc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', loader, source, '-lbpf'])
+    for (const library of librariesOf(loader)) {
+      mkdirSync(join(root, dirname(library)), { recursive: true })
+      copyFileSync(library, join(root, library))
+    }
+    copyFileSync(join(OBJECTS, `${object}.bpf.o`), join(root, `${object}.bpf.o`))
   }
   copyFileSync('/bin/busybox', join(root, 'bin/busybox'))
-  copyFileSync(OBJECT, join(root, 'balancer.bpf.o'))
   writeFileSync(join(root, 'init'), INIT, { mode: 0o755 })
   const image = join(WORK, 'initramfs.cpio')
   run('sh', ['-c', `find . | cpio --quiet -o -H newc >${image}`], { cwd: root })
@@ -114,12 +120,16 @@ const bootGuest = (kernel: string, initramfs: string): string =>
 const main = (): void => {
   if (process.arch !== 'x64')
     throw new Error(`the guest's kernel is for x86-64, this machine is ${process.arch}`)
-  if (!existsSync(OBJECT)) throw new Error(`${OBJECT} is missing: run npm run setup`)
+  for (const object of Object.keys(LOADERS))
+    if (!existsSync(join(OBJECTS, `${object}.bpf.o`)))
+      throw new Error(`${object}.bpf.o is missing: run npm run setup`)
   mkdirSync(WORK, { recursive: true })
   const output = bootGuest(fetchKernel(), buildInitramfs())
   const said = output.replaceAll('\r', '').split('\n')
   process.stdout.write(`${said.filter(line => line.trim() !== '').join('\n')}\n`)
-  if (!said.includes('ok') || !said.includes('exit code 0')) throw new Error('the guest did not say ok')
+  for (const object of Object.keys(LOADERS))
+    if (!said.includes(`${object}: exit code 0`))
+      throw new Error(`the guest did not say that ${object} is well`)
 }
 
 try {
