@@ -8,8 +8,16 @@ import { parseConfig } from './config.js'
 import { Dataplane, shapeFor, type Verdict } from './dataplane/dataplane.js'
 import { createTables, type Tables } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
+import { type Encapsulation, encapsulationOf, reasonOf, type Way } from './explain-sizes.js'
 import type { Log } from './log.js'
-import { backendIdentity, type Config, serviceIdentity } from './model.js'
+import {
+  type Backend,
+  backendIdentity,
+  type Config,
+  forwardOf,
+  type Service,
+  serviceIdentity,
+} from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type NextHops } from './next-hops.js'
 import { resolutionOf, targetOf, tunnelOf } from './reach.js'
@@ -32,6 +40,10 @@ export interface Explanation {
   readonly backend: string | null
   /** The outgoing frame (TX, REDIRECT), or the frame as the host gets it (PASS); hex. */
   readonly packet: string | null
+  /** Through a tunnel only. */
+  readonly encapsulation?: Encapsulation
+  /** Where the verdict's name leaves something to say. */
+  readonly reason?: string
 }
 
 /** Anything with a `write`. */
@@ -150,15 +162,24 @@ export const createExplainer = async (
     throw cause
   }
 
-  const names = new Map(
+  const known = new Map(
     config.services.map(service => [
       serviceIdentity(service),
       {
-        name: service.name,
-        backends: new Map(service.backends.map(backend => [backendIdentity(service, backend), backend.name])),
+        service,
+        backends: new Map(service.backends.map(backend => [backendIdentity(service, backend), backend])),
       },
     ]),
   )
+  const wayOf = (service: Service, backend: Backend): Way => {
+    const resolution = resolutionOf(nextHops, service, backend)
+    return {
+      address: backend.address,
+      forward: forwardOf(service, backend),
+      pathMtu: 'nextHop' in resolution ? resolution.nextHop.mtu : null,
+      reason: 'reason' in resolution ? resolution.reason : null,
+    }
+  }
   let entryMac = ''
 
   return {
@@ -171,16 +192,23 @@ export const createExplainer = async (
       }
       const { returnValue, data, trace } = dataplane.run(frame, entry.ifindex)
       const action = actions[returnValue] ?? 'ABORTED'
-      const backend = trace.backend === null ? null : tables.backendOf(trace.backend)
+      const { verdict } = trace
+      const owner = trace.backend === null ? null : tables.backendOf(trace.backend)
+      const its = owner && known.get(owner.service)
+      const backend = its?.backends.get(owner?.identity ?? '') ?? null
       const service = trace.service === null ? null : tables.serviceOf(trace.service)
       const isKept = action === 'TX' || action === 'REDIRECT' || action === 'PASS'
+      const way = its && backend && wayOf(its.service, backend)
+      const encapsulation = way && data ? encapsulationOf(data, verdict, way) : null
+      const reason = reasonOf(verdict, frame, way ?? null, entry.mtu)
       return {
-        verdict: trace.verdict,
+        verdict,
         action,
-        service: service === null ? null : (names.get(service)?.name ?? null),
-        backend:
-          backend === null ? null : (names.get(backend.service)?.backends.get(backend.identity) ?? null),
+        service: service === null ? null : (known.get(service)?.service.name ?? null),
+        backend: backend?.name ?? null,
         packet: isKept && data ? Buffer.from(data).toString('hex') : null,
+        ...(encapsulation ? { encapsulation } : {}),
+        ...(reason === null ? {} : { reason }),
       }
     },
     close: async () => {

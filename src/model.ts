@@ -1,5 +1,4 @@
 /** The domain: what a checked configuration consists of. Values only; built by config.ts, changed by nobody. */
-import { addressFamily } from './address.js'
 
 export type Protocol = 'tcp' | 'udp'
 /** How packets reach a backend: as they are, on the link, or in a tunnel, which may be routed. */
@@ -129,15 +128,6 @@ export const forwardText = (forward: Forward): string => {
       return forward.mode
   }
 }
-
-/** The configured outer source of a backend's tunnel; null: the node's own address. */
-export const tunnelSourceOf = (
-  service: Pick<Service, 'tunnelSource'>,
-  { address, tunnelSource }: Pick<Backend, 'address' | 'tunnelSource'>,
-): string | null =>
-  tunnelSource ??
-  service.tunnelSource.find(source => addressFamily(source) === addressFamily(address)) ??
-  null
 
 /** "127.0.0.1:9464", "[::1]:9464", ":9464". */
 export const listenText = ({ address, port }: Listen): string =>

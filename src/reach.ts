@@ -1,9 +1,19 @@
 /** How a backend is reached: on the link, or in a tunnel, for which its service and it give the words. */
+import { addressFamily } from './address.js'
 import { outerSource, type Tunnel } from './dataplane/encapsulation.js'
-import { type Backend, type Forward, forwardOf, type Service, tunnelSourceOf } from './model.js'
+import { type Backend, type Forward, forwardOf, type Service } from './model.js'
 import type { Resolution } from './next-hop.js'
 import type { Target } from './next-hop-target.js'
 import type { NextHops } from './next-hops.js'
+
+/** The configured outer source of a backend's tunnel; null: the node's own address. */
+export const tunnelSourceOf = (
+  service: Pick<Service, 'tunnelSource'>,
+  { address, tunnelSource }: Pick<Backend, 'address' | 'tunnelSource'>,
+): string | null =>
+  tunnelSource ??
+  service.tunnelSource.find(source => addressFamily(source) === addressFamily(address)) ??
+  null
 
 interface Reach {
   readonly forward: Forward

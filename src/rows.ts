@@ -1,11 +1,13 @@
 /** What `status`, `service` and `backend` answer about one backend or service. Pure. */
-import { macText } from './address.js'
+import { addressText, macText } from './address.js'
 import { type Order, type Progress, remainingMs } from './admin.js'
-import type { BackendRow, DrainView, ServiceRow } from './control/protocol.js'
+import type { BackendRow, DrainView, ServiceRow, TunnelView } from './control/protocol.js'
 import { addCounts, addTraffic, type BackendCount } from './dataplane/counters.js'
+import { innerMtu, overheadOf } from './dataplane/encapsulation.js'
 import type { LiveFlows, ServiceCounts, TrackingState } from './dataplane/tables.js'
-import type { AdminState, Backend, Service } from './model.js'
+import { type AdminState, type Backend, type Forward, forwardOf, type Service } from './model.js'
 import type { Resolution } from './next-hop.js'
+import { tunnelSourceOf } from './reach.js'
 import type { Standing } from './standing.js'
 
 export interface BackendFacts {
@@ -51,16 +53,34 @@ const flowsOf = ({ state, service, slots, flows, tracking }: BackendFacts) => {
 const reasonOf = ({ standing, slots }: BackendFacts): string | null =>
   standing.isLastResort && slots > 0 ? `${standing.reason}, but nobody else is left` : standing.reason
 
+const tunnelView = ({ service, backend, resolution }: BackendFacts, forward: Forward): TunnelView | null => {
+  if (forward.mode === 'dr') return null
+  const found = 'nextHop' in resolution ? resolution : null
+  const own = found?.nextHop.source
+  return {
+    source: tunnelSourceOf(service, backend) ?? (own ? addressText(own) : null),
+    key: forward.mode === 'gre' ? forward.key : null,
+    port: forward.mode === 'gue' ? forward.port : null,
+    variant: forward.mode === 'gue' ? forward.variant : null,
+    overhead: overheadOf(forward, backend.address),
+    learntMtu: found?.learntMtu ?? null,
+  }
+}
+
 export const backendRow = (facts: BackendFacts): BackendRow => {
   const { service, backend, count, resolution, interfaceName } = facts
   const total = addTraffic(count.tx, count.redirect)
   const nextHop = 'nextHop' in resolution ? resolution.nextHop : null
+  const forward = forwardOf(service, backend)
   return {
     service: service.name,
     backend: backend.name,
     address: backend.address,
     port: backend.port ?? service.port,
     weight: backend.weight,
+    forward: forward.mode,
+    tunnel: tunnelView(facts, forward),
+    mtu: nextHop && innerMtu(nextHop.mtu, forward, backend.address),
     state: facts.state,
     health: facts.standing.health,
     slots: facts.slots,
@@ -93,6 +113,8 @@ export const serviceRow = (
     scheduler: service.scheduler,
     ringSize: service.ringSize,
     noBackend: service.noBackend,
+    mss: service.mss,
+    ping: service.ping,
     digest,
     trackedSlots: tracked,
     trackedShare: tracked / service.ringSize,

@@ -22,8 +22,12 @@ const backendHeadings = [
   'SHARE',
   'FLOWS',
   'PACKETS',
+  'FORWARD',
+  'SOURCE',
+  'MTU',
   'NEXT HOP',
 ]
+const tunnelHeadings = ['FORWARD', 'SOURCE', 'MTU']
 
 /** Why a backend gets nothing, else by where its packets leave. */
 const nextHop = ({ nextHop, reason }: BackendRow): Cell => {
@@ -45,6 +49,15 @@ const state = ({ state, drain }: BackendRow): string => {
 const flows = ({ flows, flowsAtLeast }: BackendRow): string =>
   flows === null ? '-' : `${flows}${flowsAtLeast ? '+' : ''}`
 
+/** "gre, key 7". */
+const forward = ({ forward, tunnel }: BackendRow): string =>
+  [
+    forward,
+    ...(tunnel?.key == null ? [] : [`key ${tunnel.key}`]),
+    ...(tunnel?.port == null ? [] : [`port ${tunnel.port}`]),
+    ...(tunnel?.variant ? [`variant ${tunnel.variant}`] : []),
+  ].join(', ')
+
 const cells = (row: BackendRow, name: string, ringSize: number | undefined): readonly Cell[] => [
   name,
   endpoint(row.address, row.port).replace(/:0$/, ':*'),
@@ -55,6 +68,9 @@ const cells = (row: BackendRow, name: string, ringSize: number | undefined): rea
   share(row.slots, ringSize),
   flows(row),
   row.packets,
+  forward(row),
+  row.tunnel?.source ?? '-',
+  row.mtu ?? '-',
   nextHop(row),
 ]
 
@@ -62,10 +78,14 @@ const cells = (row: BackendRow, name: string, ringSize: number | undefined): rea
 export const backendsOf = (service: ServiceRow, paint: Paint, indent = 0): string => {
   const rows = service.backends.map(row => cells(row, row.backend, service.ringSize))
   if (rows.length === 0) return `${' '.repeat(indent)}no backends\n`
-  return columns(rows, service.backends.some(hasFlows) ? [] : ['FLOWS'], paint, indent)
+  return columns(rows, unused(service.backends), paint, indent)
 }
 
-const hasFlows = ({ flows }: BackendRow): boolean => flows !== null
+/** What all of them lack. */
+const unused = (rows: readonly BackendRow[]): readonly string[] => [
+  ...(rows.some(({ flows }) => flows !== null) ? [] : ['FLOWS']),
+  ...(rows.some(({ tunnel }) => tunnel !== null) ? [] : tunnelHeadings),
+]
 
 const columns = (
   rows: readonly (readonly Cell[])[],
@@ -86,7 +106,7 @@ const columns = (
 export const backends = (rows: readonly BackendRow[], paint: Paint): string => {
   if (rows.length === 0) return 'no backends\n'
   const lines = rows.map(row => cells(row, `${row.service}/${row.backend}`, undefined))
-  return columns(lines, rows.some(hasFlows) ? ['SHARE'] : ['SHARE', 'FLOWS'], paint)
+  return columns(lines, ['SHARE', ...unused(rows)], paint)
 }
 
 export const services = (rows: readonly ServiceRow[], paint: Paint): string => {
@@ -149,6 +169,8 @@ export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
     row.scheduler,
     `${row.ringSize} slots`,
     `no backend: ${row.noBackend}`,
+    ...(row.mss === 'keep' ? [] : [`mss: ${row.mss}`]),
+    ...(row.ping === 'answer' ? [] : [`ping: ${row.ping}`]),
     `digest ${row.digest}`,
   ]
   const more = [slotsInWords(row), ...unforwardedInWords(row)].map(line => `  ${line}\n`).join('')

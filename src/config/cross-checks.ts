@@ -84,6 +84,7 @@ const checkFit = (
   const { vip, port: servicePort } = service.values
   const { address, port } = fields.values
   const mode = modeFrom(forward, serviceForward)
+  if (mode === null) return
   checkForward(forward, mode, report)
   const addressBroken =
     address !== undefined && vip !== undefined ? backendAddressRule(address, vip, mode) : null
@@ -109,19 +110,23 @@ const checkFit = (
 
 const ONLY_TUNNELS = 'is for tunnels (ipip, gre, gue): direct routing leaves the packet as it is'
 
-/** A service's outer source that no backend of it can have is a mistake. */
+/** Outer sources of a service that no backend of it can have are a mistake; one of a pair may be for later. */
 const checkSources = ({ forward, sources, backends }: ServiceDraft, report: Report): void => {
+  if (modeFrom(forward) === null || backends.some(backend => modeFrom(backend.forward, forward) === null))
+    return
   const tunnelled = backends.filter(backend => modeFrom(backend.forward, forward) !== 'dr')
   const isDirect = modeFrom(forward) === 'dr' && tunnelled.length === 0
   const addresses = tunnelled.flatMap(({ fields }) => fields.values.address ?? [])
-  for (const { source, at, path } of sources) {
-    const broken = isDirect
-      ? ONLY_TUNNELS
-      : addresses.length > 0 && addresses.every(address => backendSourceRule(source, address) !== null)
-        ? backendSourceRule(source, addresses[0]!)
-        : null
-    if (broken) report.problem(at, path, `tunnel-source ${broken}`)
-  }
+  const isOfUse = addresses.some(address =>
+    sources.some(({ source }) => backendSourceRule(source, address) === null),
+  )
+  if (!isDirect && (isOfUse || addresses.length === 0)) return
+  for (const { source, at, path } of sources)
+    report.problem(
+      at,
+      path,
+      `tunnel-source ${isDirect ? ONLY_TUNNELS : backendSourceRule(source, addresses[0]!)}`,
+    )
 }
 
 const checkHealthPort = ({ fields, health, path }: ServiceDraft, report: Report): void => {

@@ -17,6 +17,8 @@ interface Said<T> {
 
 /** What is not there was not said, or was wrong and has been reported. */
 export interface ForwardDraft {
+  /** A mode was said that there is not. */
+  readonly isUnclear?: true
   readonly mode?: Said<ForwardMode>
   readonly key?: Said<number>
   readonly port?: Said<number>
@@ -29,14 +31,17 @@ const takenBy = { key: 'gre', port: 'gue', variant: 'gue' } as const
 const besideNames = { key: 'key', port: 'tunnel-port', variant: 'variant' } as const
 const optionNames = ['key', 'port', 'variant'] as const
 
+const UNCLEAR = { isUnclear: true } as const
+
 const readInside = (node: Node, path: string, report: Report): ForwardDraft => {
   if (node.kind !== 'map') {
     const value = readLeaf(forwardMode, node, 'forward', path, report)
-    return value === undefined ? {} : { mode: { value, at: node.at, path } }
+    return value === undefined ? UNCLEAR : { mode: { value, at: node.at, path } }
   }
   const { values, at } = readFields(forwardShape, node, node.at, path, report)
   const { mode, key, port, variant } = values
   return {
+    ...(mode === undefined && node.entries.has('mode') ? UNCLEAR : {}),
     ...(mode === undefined ? {} : { mode: { value: mode, at: at('mode'), path: childPath(path, 'mode') } }),
     ...(key === undefined ? {} : { key: { value: key, at: at('key'), path: childPath(path, 'key') } }),
     ...(port === undefined ? {} : { port: { value: port, at: at('port'), path: childPath(path, 'port') } }),
@@ -69,11 +74,15 @@ export const readForward = (
   }
 }
 
-export const modeFrom = (own: ForwardDraft, service?: ForwardDraft): ForwardMode =>
-  own.mode?.value ?? service?.mode?.value ?? 'dr'
+/** @returns null when what was said, and has been reported, leaves it open */
+export const modeFrom = (own: ForwardDraft, service: ForwardDraft = {}): ForwardMode | null => {
+  if (own.mode) return own.mode.value
+  return own.isUnclear || service.isUnclear ? null : (service.mode?.value ?? 'dr')
+}
 
 /** Says what the mode has no use for. @param mode the one that is in effect there */
-export const checkForward = (draft: ForwardDraft, mode: ForwardMode, report: Report): void => {
+export const checkForward = (draft: ForwardDraft, mode: ForwardMode | null, report: Report): void => {
+  if (mode === null) return
   for (const option of optionNames) {
     const said = draft[option]
     if (!said || takenBy[option] === mode) continue
@@ -84,7 +93,7 @@ export const checkForward = (draft: ForwardDraft, mode: ForwardMode, report: Rep
 
 /** What is said nowhere has its default; a backend goes on with what its service says of the same mode. */
 export const forwardFrom = (own: ForwardDraft, service?: ForwardDraft): Forward => {
-  const mode = modeFrom(own, service)
+  const mode = modeFrom(own, service) ?? 'dr'
   const inherited = service && modeFrom(service) === mode ? service : {}
   const { key, port, variant } = { ...inherited, ...own }
   switch (mode) {

@@ -173,7 +173,7 @@ const noTunnels: Readonly<Record<string, string>> = {
   fullnat: LATER,
 }
 const tunnelHints: Readonly<Record<string, string>> = {
-  vxlan: 'gue goes by UDP too, and linimo join decapsulates it',
+  vxlan: 'use gue, which goes by UDP too',
   tun: 'did you mean ipip?',
   tunnel: 'did you mean ipip?',
 }

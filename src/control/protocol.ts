@@ -7,7 +7,7 @@
  */
 import { z } from 'zod'
 import type { ConfigProblem } from '../config/problem.js'
-import type { AdminState, HealthState } from '../model.js'
+import type { AdminState, ForwardMode, HealthState } from '../model.js'
 
 export type { ConfigProblem } from '../config/problem.js'
 
@@ -90,12 +90,33 @@ export interface DrainView {
   readonly remaining: number | null
 }
 
+/** How packets are encapsulated on their way to a backend. */
+export interface TunnelView {
+  /** The outer source, an address, or a prefix of which the last bits are each flow's own; null: not known. */
+  readonly source: string | null
+  /** GRE; null: the header has none. */
+  readonly key: number | null
+  /** GUE: the receiver's UDP port, and the form of the header. */
+  readonly port: number | null
+  readonly variant: 0 | 1 | null
+  /** Bytes that the headers take. */
+  readonly overhead: number
+  /** What routers have said of the path, in bytes of the outer packet; null: nothing, or no less than the route's MTU. */
+  readonly learntMtu: number | null
+}
+
 export interface BackendRow extends Count {
   readonly service: string
   readonly backend: string
   readonly address: string
   readonly port: number
   readonly weight: number
+  /** "dr", "ipip", "gre", "gue": its own, or its service's. */
+  readonly forward: ForwardMode
+  /** null: direct routing. */
+  readonly tunnel: TunnelView | null
+  /** The longest packet that goes to it, from the client's IP header on; null: the way to it is not known. */
+  readonly mtu: number | null
   readonly state: AdminState
   readonly health: HealthState
   /** Slots of the ring that it owns now. */
@@ -122,6 +143,10 @@ export interface ServiceRow extends Count {
   readonly scheduler: string
   readonly ringSize: number
   readonly noBackend: string
+  /** "clamp": SYNs' MSS options are lowered to what the path takes; "keep". */
+  readonly mss: string
+  /** What becomes of echo requests to the VIP: "answer", "pass", "drop". */
+  readonly ping: string
   /** Equal on every node with the same configuration and the same backends up. */
   readonly digest: string
   /** Slots that remember flows at the moment: the ring has changed there, or all are tracked. */
