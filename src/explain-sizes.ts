@@ -135,7 +135,7 @@ export const reasonOf = (
         `no room ahead of the frame for the ${overheadOf(way.forward, way.address)} bytes of ${way.forward.mode}`
       )
     case 'DROP_NO_NEXT_HOP':
-      return way?.reason ?? null
+      return way && way.forward.mode !== 'dr' ? way.reason : null
     case 'DROP_PING':
     case 'PASS_PING':
       return 'an echo request to a VIP, by its services’ ping, or one that is not to be answered'

@@ -148,6 +148,96 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.ok(ifindexOf('nic0') > 0)
   })
 
+  t.test('a tunnel is told with its addresses, its headers and the room on its path', async t => {
+    const tunnelled = (forward: unknown, changes: object = {}) => ({
+      web: {
+        ...web,
+        forward,
+        'tunnel-source': ['10.9.0.1', '2001:db8:9::1'],
+        backends: [web.backends[0]],
+        ...changes,
+      },
+    })
+    const told = async (services: object) => (await explainer(t, services)).explain(syn(1000))
+    t.match(await told(tunnelled('ipip')), {
+      verdict: 'TX_IPIP',
+      backend: 'b1',
+      encapsulation: {
+        mode: 'ipip',
+        source: '10.9.0.1',
+        destination: '10.0.0.11',
+        sourcePort: null,
+        port: null,
+        variant: null,
+        key: null,
+        packet: 40,
+        headers: 20,
+        total: 60,
+        mtu: 1500,
+      },
+    })
+    t.match((await told(tunnelled({ mode: 'gre', key: 7 }))).encapsulation, {
+      key: 7,
+      headers: 28,
+      total: 68,
+    })
+    const gue = (
+      await told(
+        tunnelled(
+          { mode: 'gue', port: 5555 },
+          { backends: [{ ...web.backends[0], address: '2001:db8::11' }] },
+        ),
+      )
+    ).encapsulation!
+    t.match(gue, {
+      source: '2001:db8:9::1',
+      destination: '2001:db8::11',
+      port: 5555,
+      variant: 0,
+      headers: 52,
+    })
+    t.ok(gue.sourcePort! >= 0xc000)
+    const direct = await told({ web })
+    t.same(Object.keys(direct), ['verdict', 'action', 'service', 'backend', 'packet'])
+  })
+
+  t.test('why a packet does not fit is told in bytes', async t => {
+    const { explain } = await explainer(t, {
+      web: {
+        ...web,
+        forward: 'ipip',
+        'tunnel-source': '10.9.0.1',
+        ping: 'drop',
+        backends: [web.backends[0]],
+      },
+    })
+    const sized = (bytes: number, options: object = {}) =>
+      frame(
+        { to, from },
+        ipv4(
+          { from: '198.51.100.7', to: '192.0.2.10', ...options },
+          tcp({ from: 1, to: 80, flags: tcpFlags.ACK }, new Uint8Array(bytes - 40)),
+        ),
+      )
+    t.match(await explain(sized(1480, { dontFragment: true })), { verdict: 'TX_IPIP' })
+    t.match(await explain(sized(1481, { dontFragment: true })), {
+      verdict: 'TX_TOO_BIG',
+      service: 'web',
+      backend: 'b1',
+      reason: "1481 + 20 of ipip = 1501 bytes, more than the path's MTU of 1500: the client is told 1480",
+    })
+    t.match(await explain(sized(1481)), { verdict: 'DROP_TOO_BIG', reason: /nobody is to be told: no DF/ })
+    t.match(await explain(sized(2000, { dontFragment: true })), {
+      verdict: 'DROP_AGGREGATED',
+      reason: '2000 bytes, more than the MTU of 1500 where it came in: several packets merged (GRO, LRO)',
+    })
+    const lost = await explainer(t, { web: { ...web, forward: 'ipip', backends: [web.backends[0]] } })
+    t.match(await lost.explain(sized(100)), {
+      verdict: 'DROP_NO_NEXT_HOP',
+      reason: 'the route to 10.0.0.11 names no source address: give tunnel-source',
+    })
+  })
+
   t.test('bad lines are answered in their place, and the exit says so', async t => {
     const directory = mkdtempSync(join(tmpdir(), 'linimo-explain-'))
     t.teardown(() => rmSync(directory, { recursive: true }))

@@ -55,3 +55,28 @@ t.test('services, interfaces and settings too', async t => {
     { action: 'change', kind: 'service', name: 'web', detail: 'noBackend reject -> drop' },
   ])
 })
+
+t.test('another tunnel is a change in words', async t => {
+  const before = config(web([b1, b2], { forward: 'ipip' }))
+  const detail = (services: object): string[] =>
+    diffConfigs(before, config(services)).map(({ name, detail }) => `${name}: ${detail}`)
+  t.same(
+    detail(
+      web([b1, b2], { forward: 'gre', key: 7, mss: 'clamp', ping: 'drop', 'tunnel-source': '10.9.0.0/16' }),
+    ),
+    [
+      'web: forward ipip -> gre, key 7, tunnelSource none -> ["10.9.0.0/16"], mss keep -> clamp, ping answer -> drop',
+    ],
+  )
+  t.same(detail(web([b1, b2], { forward: { mode: 'gue', variant: 1 } })), [
+    'web: forward ipip -> gue, variant 1',
+  ])
+  t.same(
+    detail(
+      web([{ ...b1, forward: { mode: 'gue', port: 5555 }, 'tunnel-source': '10.9.0.1' }, b2], {
+        forward: 'ipip',
+      }),
+    ),
+    ["web/b1: forward the service's -> gue, port 5555, tunnelSource the service's -> 10.9.0.1"],
+  )
+})

@@ -44,7 +44,8 @@ export const outerSource = (text: string): OuterSource => {
   return { address: addressBytes(address), spread }
 }
 
-const shimBytes = (forward: TunnelForward): number => {
+/** Bytes between the outer IP header and the packet. */
+export const shimBytes = (forward: TunnelForward): number => {
   switch (forward.mode) {
     case 'ipip':
       return 0

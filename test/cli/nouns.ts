@@ -1,9 +1,10 @@
 import t, { type Test } from 'tap'
-import { startDaemon } from '../control/fixtures/daemon.js'
+import type { BackendRow, Handlers } from '../../src/control/protocol.js'
+import { fakeHandlers, PEER, startDaemon } from '../control/fixtures/daemon.js'
 import { linimo } from './fixtures/run.js'
 
-const daemonFor = async (t: Test) => {
-  const { socketPath } = await startDaemon(t)
+const daemonFor = async (t: Test, replaced: Partial<Handlers> = {}) => {
+  const { socketPath } = await startDaemon(t, replaced)
   return (...argv: string[]) => linimo([...argv, '--socket', socketPath])
 }
 
@@ -38,6 +39,40 @@ t.test('service list and show', async t => {
       '',
     ].join('\n'),
   )
+})
+
+t.test('tunnels have columns of their own', async t => {
+  const row = (await fakeHandlers()['backend.show']({ service: 'web', backend: 'b1' }, PEER)) as BackendRow
+  const tunnel = {
+    source: '10.9.0.0/16',
+    key: null,
+    port: null,
+    variant: null,
+    overhead: 32,
+    learntMtu: null,
+  }
+  const run = await daemonFor(t, {
+    'backend.list': async () => [
+      row,
+      { ...row, backend: 'b2', forward: 'gre', tunnel: { ...tunnel, key: 7 }, mtu: 1472 },
+      { ...row, backend: 'b3', forward: 'gue', tunnel: { ...tunnel, port: 6080, variant: 0 }, mtu: 1468 },
+      {
+        ...row,
+        backend: 'b4',
+        forward: 'gue',
+        tunnel: { ...tunnel, port: 7, variant: 1, source: null },
+        mtu: null,
+      },
+    ],
+  })
+  const lines = (await run('backend', 'list')).stdout.split('\n').map(line => line.replace(/^.* 10 {2}/, ''))
+  t.same(lines.slice(1), [
+    'dr                      -            1500  02:00:00:00:00:0b on eth0',
+    'gre, key 7              10.9.0.0/16  1472  02:00:00:00:00:0b on eth0',
+    'gue, port 6080          10.9.0.0/16  1468  02:00:00:00:00:0b on eth0',
+    'gue, port 7, variant 1  -               -  02:00:00:00:00:0b on eth0',
+    '',
+  ])
 })
 
 t.test('backend list and show', async t => {
