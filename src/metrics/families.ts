@@ -201,6 +201,21 @@ const backends: readonly Family[] = [
     perBackend(row => row.weight),
   ),
   gauge(
+    'backend_mtu_bytes',
+    'The longest packet that goes to it, before it is encapsulated; no series where its next hop is not known.',
+    BACKEND,
+    perBackend(row => row.mtu),
+  ),
+  gauge(
+    'backend_learnt_mtu_bytes',
+    "What routers have said of its tunnel's path; no series where they have said nothing.",
+    BACKEND,
+    perBackend(row => row.tunnel?.learntMtu ?? null),
+  ),
+  gauge('backend_forward', '1: how packets reach it.', [...BACKEND, 'mode'], status =>
+    eachBackend(status, (row, labels) => oneOf(labels, 'mode', ['dr', 'ipip', 'gre', 'gue'], row.forward)),
+  ),
+  gauge(
     'backend_slots',
     'Slots of the ring that it owns.',
     BACKEND,

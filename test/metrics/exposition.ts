@@ -6,12 +6,19 @@ import { fakeHandlers, PEER } from '../control/fixtures/daemon.js'
 
 const status = (): Promise<Status> => fakeHandlers().status({}, PEER)
 
+const tunnelled: Partial<BackendRow> = {
+  forward: 'ipip',
+  tunnel: { source: '10.0.0.2', key: null, port: null, variant: null, overhead: 20, learntMtu: 1400 },
+  mtu: 1380,
+}
+
 /** With all that a daemon may leave out. */
 const fullStatus = async (): Promise<Status> => {
   const present = await status()
   const [web] = present.services
   const backends = web!.backends.map(
-    (row): BackendRow => (row.backend === 'b1' ? { ...row, state: 'draining', flows: 12 } : row),
+    (row): BackendRow =>
+      row.backend === 'b1' ? { ...row, ...tunnelled, state: 'draining', flows: 12 } : { ...row, mtu: null },
   )
   return {
     ...present,
@@ -110,6 +117,11 @@ t.test('what status says is there under its labels', async t => {
     'linimo_backend_state{service="web",backend="b1",state="enabled"}': '0',
     'linimo_backend_slots{service="web",backend="b2"}': '125',
     'linimo_backend_flows{service="web",backend="b1"}': '12',
+    'linimo_backend_forward{service="web",backend="b1",mode="ipip"}': '1',
+    'linimo_backend_forward{service="web",backend="b1",mode="dr"}': '0',
+    'linimo_backend_forward{service="web",backend="b2",mode="dr"}': '1',
+    'linimo_backend_mtu_bytes{service="web",backend="b1"}': '1380',
+    'linimo_backend_learnt_mtu_bytes{service="web",backend="b1"}': '1400',
     linimo_flow_cache_entries: '1048576',
     linimo_flow_cache_live_entries: '42',
     linimo_flow_cache_inserted_total: '1000',
@@ -118,7 +130,11 @@ t.test('what status says is there under its labels', async t => {
     linimo_flow_cache_unremembered_total: '1',
   }
   for (const [name, value] of Object.entries(expected)) t.equal(series.get(name), value, name)
-  t.notOk(series.has('linimo_backend_flows{service="web",backend="b2"}'), 'what is not known has no series')
+  for (const name of ['flows', 'mtu_bytes', 'learnt_mtu_bytes'])
+    t.notOk(
+      series.has(`linimo_backend_${name}{service="web",backend="b2"}`),
+      `${name}: what is not known has no series`,
+    )
 })
 
 t.test('where nothing is tracked the flow cache has no series', async t => {
