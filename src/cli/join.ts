@@ -2,9 +2,10 @@
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { BalancerError } from '../errors.js'
+import type { CheckResult } from '../join/check.js'
 import type { Finding } from '../join/finding.js'
 import type { Flags } from '../join/flags.js'
-import type { CheckResult, JoinResult, LeaveResult } from '../join/join.js'
+import type { JoinResult, LeaveResult } from '../join/join.js'
 import { list, packetSize } from './arguments.js'
 import type { Context } from './context.js'
 
@@ -116,13 +117,14 @@ export const addJoin = (program: Command, context: Context): void => {
     .action(async (options: JoinOptions) => {
       const wanted = await wantedFrom(options, context)
       if (options.systemd) return printUnit(options, context)
-      const { checkBackend, joinBackend } = await import('../join/join.js')
       if (options.check) {
+        const { checkBackend } = await import('../join/check.js')
         const result = await checkBackend(wanted)
         context.print(result, checkInWords)
         context.setExitCode(result.ok ? 0 : 1)
         return
       }
+      const { joinBackend } = await import('../join/join.js')
       const { defaultStatePath } = await import('../join/state-file.js')
       context.print(await joinBackend(wanted, options.state ?? defaultStatePath()), joinInWords)
     })

@@ -19,7 +19,6 @@ export const findingCodes = {
   'vip-is-own': 'a VIP is also the address that the balancer sends to',
   'vip-missing': 'a VIP is not on this host',
   'vip-answered': 'a VIP is on an interface that answers ARP or neighbour solicitations for it',
-  'vip-tentative': 'a VIP is on this host, but not in use: duplicate address detection',
   'ipv6-disabled': 'a VIP is IPv6, which is disabled on the loopback',
   'arp-ignore': 'ARP requests for a VIP are answered',
   'arp-announce': 'ARP requests are sent in the name of a VIP',

@@ -63,10 +63,9 @@ const IFA_LOCAL = 2
 const IFA_CACHEINFO = 6
 const IFA_FLAGS = 8
 
+/** Of IPv4 addresses the same bit is IFA_F_SECONDARY. */
 const IFA_F_TEMPORARY = 0x01
 const IFA_F_NODAD = 0x02
-const IFA_F_TENTATIVE = 0x40
-const IFA_F_DADFAILED = 0x08
 const IFA_F_NOPREFIXROUTE = 0x200
 
 const RT_SCOPE_LINK = 253
@@ -81,8 +80,6 @@ export interface HostAddress {
   readonly isLasting: boolean
   /** IPv4 `scope host`. */
   readonly isHostScope: boolean
-  /** Not usable: duplicate address detection goes on, or has failed. */
-  readonly isTentative: boolean
 }
 
 export const readAddress = (message: Uint8Array): HostAddress | null => {
@@ -95,9 +92,8 @@ export const readAddress = (message: Uint8Array): HostAddress | null => {
     address: addressText(address),
     bits: message[1]!,
     ifindex: viewOf(message).getUint32(4, isLittle),
-    isLasting: scope < RT_SCOPE_LINK && (flags & IFA_F_TEMPORARY) === 0,
+    isLasting: scope < RT_SCOPE_LINK && (address.length === 4 || (flags & IFA_F_TEMPORARY) === 0),
     isHostScope: scope === RT_SCOPE_HOST,
-    isTentative: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) !== 0,
   }
 }
 

@@ -2,8 +2,9 @@
  * The record of what join has changed: a small JSON file, replaced as a whole, and written before anything is done. What
  * it tells of goes with the boot and with the network namespace, and so does its meaning.
  */
-import { readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { BalancerError } from '../errors.js'
 import { replaceFileSync } from '../journal-file.js'
@@ -12,6 +13,8 @@ import { type Setting, settingSchema } from './setting.js'
 
 const DIRECTORY = '/run/linimo'
 const MODE = 0o600
+const LOCK_STEP_MS = 50
+const LOCK_PATIENCE_MS = 10_000
 
 const contents = z.strictObject({
   format: z.literal('linimo-join 1'),
@@ -39,6 +42,12 @@ export const defaultStatePath = (): string =>
 
 export interface StateFile {
   readonly path: string
+  /**
+   * Waits for others who change this host by a file in the same directory, then works.
+   *
+   * @throws BalancerError `ERR_CONFLICT` after 10 s
+   */
+  alone<T>(work: () => Promise<T>): Promise<T>
   /**
    * @returns what was changed here since the boot; none when the file is missing or of an earlier boot
    * @throws BalancerError `ERR_STATE` when it is damaged, or of another network namespace
@@ -72,8 +81,36 @@ const parse = (path: string, text: string): z.infer<typeof contents> => {
   }
 }
 
+const openDirectory = (path: string): number => {
+  const directory = dirname(resolve(path))
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o755 })
+    return openSync(directory, 'r')
+  } catch (cause) {
+    throw cannot('written', path, cause)
+  }
+}
+
+/** By flock(2) on the directory: it goes with its process, however that ends. */
+const alone = async <T>(path: string, work: () => Promise<T>): Promise<T> => {
+  const fd = openDirectory(path)
+  try {
+    for (let waited = 0; !loadNative().tryLock(fd); waited += LOCK_STEP_MS) {
+      if (waited >= LOCK_PATIENCE_MS)
+        throw new BalancerError('ERR_CONFLICT', 'another join or leave is under way on this host', {
+          hint: `it holds a lock on ${dirname(resolve(path))}`,
+        })
+      await sleep(LOCK_STEP_MS)
+    }
+    return await work()
+  } finally {
+    closeSync(fd)
+  }
+}
+
 export const openStateFile = (path: string): StateFile => ({
   path,
+  alone: work => alone(path, work),
   read: () => {
     let text: string
     try {
@@ -93,9 +130,7 @@ export const openStateFile = (path: string): StateFile => ({
   write: settings => {
     try {
       if (settings.length === 0) {
-        rmSync(path, { force: true })
-        if (dirname(path) === DIRECTORY) removeIfEmpty(DIRECTORY)
-        return
+        return rmSync(path, { force: true })
       }
       const text = JSON.stringify(
         {
@@ -113,11 +148,3 @@ export const openStateFile = (path: string): StateFile => ({
     }
   },
 })
-
-const removeIfEmpty = (directory: string): void => {
-  try {
-    rmdirSync(directory)
-  } catch {
-    // a daemon's, or gone
-  }
-}

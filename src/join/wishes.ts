@@ -133,34 +133,27 @@ const rpFilterWishes = (site: Site, host: Host): SysctlWish[] =>
 const vipFinding = (vip: string, site: Site, host: Host): Finding | null => {
   const places = host.addresses.filter(({ address }) => address === vip)
   const linkOf = (ifindex: number) => host.links.find(link => link.ifindex === ifindex)
-  for (const { ifindex } of places) {
+  for (const { ifindex, bits } of places) {
     const link = linkOf(ifindex)
     if (link && answersArp(link))
       return refused(
         'vip-answered',
         `${vip} is on ${link.name}, which tells the network that this host has it`,
-        `ip addr del ${vip}/${places[0]!.bits} dev ${link.name}; it belongs on ${site.loopback.name}`,
+        `ip addr del ${vip}/${bits} dev ${link.name}; it belongs on ${site.loopback.name}`,
       )
   }
+  if (places.length > 0) return null
   if (!isIPv4(vip) && host.sysctl(`ipv6/conf/${site.loopback.name}/disable_ipv6`) !== '0')
     return refused(
       'ipv6-disabled',
       `${vip} cannot be on ${site.loopback.name}: IPv6 is disabled there`,
       `sysctl -w net.ipv6.conf.${site.loopback.name}.disable_ipv6=0`,
     )
-  if (places.length === 0)
-    return wrong(
-      'vip-missing',
-      `${vip} is not on this host`,
-      `ip addr add ${vip}/${isIPv4(vip) ? 32 : 128} dev ${site.loopback.name}, or let join do it`,
-    )
-  if (places.every(({ isTentative }) => isTentative))
-    return refused(
-      'vip-tentative',
-      `${vip} is on this host, but duplicate address detection keeps it from use`,
-      'remove it, and let join add it',
-    )
-  return null
+  return wrong(
+    'vip-missing',
+    `${vip} is not on this host`,
+    `ip addr add ${vip}/${isIPv4(vip) ? 32 : 128} dev ${site.loopback.name}, or let join do it`,
+  )
 }
 
 const addressWishes = (site: Site, host: Host): AddressWish[] =>
