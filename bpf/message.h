@@ -213,13 +213,15 @@ static __always_inline void learn_path_mtu(const struct message *message)
 	bpf_map_update_elem(&path_mtus, &end, &learnt, BPF_ANY);
 }
 
-/* Whether a message's checksum is right: what is told of it further on gets one that is. */
+/* Whether a message is whole, and its checksum right: what is told of it further on gets one that is. */
 static __always_inline _Bool is_intact(struct xdp_md *ctx, __u32 l3_offset, __u32 l4_offset, __u32 l4_len,
 				       _Bool is_ipv6)
 {
 	struct ipv6hdr *ip = frame_start(ctx) + l3_offset;
 	__u64 sum = sum_frame(ctx, l4_offset, l4_len);
 
+	if (l4_offset + l4_len > length(frame_start(ctx), frame_end(ctx)))
+		return 0;
 	if (is_ipv6) {
 		if ((void *)(ip + 1) > frame_end(ctx))
 			return 0;
