@@ -1,7 +1,8 @@
 /** Answers and errors beside IPVS, and the kernel under it, field by field. Where they differ on purpose, it is said here. */
 import t from 'tap'
-import { hex, readU16, readU32 } from '../fixtures/bytes.js'
+import { fromHex, hex, readU16, readU32 } from '../fixtures/bytes.js'
 import { instance } from '../fixtures/cases.js'
+import { frame, ipv4, ipv6 } from '../fixtures/frames.js'
 import {
   answered,
   families,
@@ -15,6 +16,7 @@ import {
 } from '../fixtures/ipvs.js'
 import { parseIp, wrongChecksums } from '../fixtures/parse.js'
 import { BALANCER_MAC, OUT_MAC } from '../fixtures/tables.js'
+import { icmp, icmpv6 } from '../fixtures/transport.js'
 
 const named = (pattern: RegExp): readonly IpvsCase[] => ipvsCases().filter(({ name }) => pattern.test(name))
 /** Frames of clients, and of routers on the way to the backends. */
@@ -23,10 +25,16 @@ const fromRouters = await instance(t, ipvsTables(OUT_MAC))
 
 /** A router's error as it would be about a packet of ours: GUE's source ports begin at 49152, IPVS takes any. */
 const asOurs = (found: IpvsCase): Uint8Array => {
-  const bytes = Uint8Array.from(found.frame)
-  const headerBytes = families(found.tunnel).outer === 4 ? 20 : 40
-  if (modeOf(found.tunnel) === 'gue') bytes[14 + headerBytes + 8 + headerBytes]! |= 0xc0
-  return bytes
+  if (modeOf(found.tunnel) !== 'gue') return found.frame
+  const isOver4 = families(found.tunnel).outer === 4
+  const headerBytes = isOver4 ? 20 : 40
+  const quoted = Uint8Array.from(found.frame.subarray(14 + headerBytes + 8))
+  quoted[headerBytes]! |= 0xc0
+  const { from, to, payload } = parseIp(found.frame.subarray(14))
+  const fields = { type: payload[0]!, code: payload[1]!, rest: readU32(payload, 4) }
+  const ends = { from: fromHex(from), to: fromHex(to) }
+  const error = isOver4 ? ipv4(ends, icmp(fields, quoted)) : ipv6(ends, icmpv6(fields, quoted))
+  return frame({ to: OUT_MAC, from: '02:00:00:00:0b:01' }, error)
 }
 
 t.test('a packet that is too long is answered: the same type, MTU and quote', async t => {

@@ -3,6 +3,8 @@
  * its client (the flow's other direction), or a tunnel's packet, in which the client's own lies.
  */
 import { concat, readU16, readU32, sameBytes } from '../fixtures/bytes.js'
+import { onesComplementSum } from '../fixtures/checksum.js'
+import { pseudoHeader } from '../fixtures/transport.js'
 import type { IpPacket } from './packet.js'
 
 /** A flow in the direction that the balancer sees: from the client to the VIP. */
@@ -133,10 +135,25 @@ const quotedLength = (version: 4 | 6, bytes: Uint8Array): number => {
 /** The least MTU of IPv4, RFC 791: what leaves less for the client's packet is made up. */
 const LEAST_MTU = 68
 
-const readTunnelError = (frame: Uint8Array, bytes: Uint8Array, at: number, outer: Quoted): Reading => {
+/** Whether the message is whole and its checksum right. */
+const isIntact = (frame: Uint8Array, packet: IpPacket): boolean => {
+  const bytes = frame.subarray(packet.transportAt, packet.end)
+  const addresses = { from: packet.source, to: packet.destination }
+  const before = packet.version === 4 ? new Uint8Array(0) : pseudoHeader(addresses, 58, bytes.length)
+  return packet.ipAt + packet.length <= frame.length && onesComplementSum(concat(before, bytes)) === 0xffff
+}
+
+const readTunnelError = (
+  frame: Uint8Array,
+  packet: IpPacket,
+  bytes: Uint8Array,
+  at: number,
+  outer: Quoted,
+): Reading => {
   const version = outer.version
   const quoteAt = innerAt(frame, outer)
   if (quoteAt === null) return { message: 'PASS_NOT_A_SERVICE', pathMtu: null }
+  if (!isIntact(frame, packet)) return { message: 'PASS_TUNNEL_ERROR', pathMtu: null }
   const told = toldMtu(version, bytes)
   const pathMtu = told === null || told === 0 ? null : { end: outer.destination, mtu: told }
   const inner = readQuoted(frame, quoteAt)
@@ -168,5 +185,5 @@ export const readMessage = (
     return is('PASS_NOT_A_SERVICE')
   const sent = flowOf(frame, quoted)
   if (sent !== null && isServed(reversed(sent))) return is({ kind: 'flow', flow: reversed(sent) })
-  return readTunnelError(frame, bytes, at, quoted)
+  return readTunnelError(frame, packet, bytes, at, quoted)
 }

@@ -107,7 +107,7 @@ export const faults: readonly Fault[] = [
   },
   {
     description: 'multicast sources are answered',
-    file: 'reject.h',
+    file: 'answer.h',
     search: 'first < 224',
     replace: 'first < 240',
   },
@@ -119,8 +119,8 @@ export const faults: readonly Fault[] = [
   },
   {
     description: 'an ICMP answer is 4 bytes longer than 576',
-    file: 'unreachable.h',
-    search: '(it, ICMP_REPLY_MAX - room)',
-    replace: '(it, ICMP_REPLY_MAX + 4 - room)',
+    file: 'icmp_error.h',
+    search: '(it, ICMP_ERROR_MAX - room)',
+    replace: '(it, ICMP_ERROR_MAX + 4 - room)',
   },
 ]

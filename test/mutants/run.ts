@@ -18,6 +18,8 @@ import { compile } from './compile.js'
 import { controlFaults, MODEL } from './control-faults.js'
 import { type Fault, faults } from './faults.js'
 import { flowFaults } from './flow-faults.js'
+import { messageFaults } from './message-faults.js'
+import { tunnelFaults } from './tunnel-faults.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FRAMES = 30_000
@@ -98,7 +100,7 @@ t.test('the data plane without a fault agrees with the model', async t => {
   t.equal(frames, FRAMES)
 })
 
-for (const fault of faults)
+for (const fault of [...faults, ...tunnelFaults, ...messageFaults])
   t.test(`seen: ${fault.description}`, async t => {
     const { frames, differences } = await compareWith(fault)
     t.equal(differences.length, 1, `after ${frames} frames`)

@@ -1,0 +1,167 @@
+/** Faults of echo and ICMP errors: each must be seen by the differential test. */
+import type { Fault } from './faults.js'
+
+export const messageFaults: readonly Fault[] = [
+  {
+    description: 'the reply has the request’s TTL',
+    file: 'ping.h',
+    search: 'ip->ttl = REPLY_HOP_LIMIT;',
+    replace: '',
+  },
+  {
+    description: 'the ICMPv6 checksum stays',
+    file: 'ping.h',
+    search: 'replace_in_checksum(icmp->checksum, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY, 0)',
+    replace: 'icmp->checksum',
+  },
+  {
+    description: 'a request with options is answered',
+    file: 'ping.h',
+    search: ' || ip->ihl != 5',
+    replace: '',
+  },
+  {
+    description: 'a request that is cut is answered',
+    file: 'ping.h',
+    search: 'if (pkt->l4_len > length(pkt->l4, pkt->end))',
+    replace: 'if (0)',
+  },
+  {
+    description: 'a VIP that drops requests leaves them to the host',
+    file: 'ping.h',
+    search: 'if (pkt->service->flags & SERVICE_PING_DROP)',
+    replace: 'if (0)',
+  },
+  {
+    description: 'an echo request of any code is answered',
+    file: 'message.h',
+    search: '&& !icmp->code',
+    replace: '',
+  },
+  {
+    description: 'an error is believed whose packet is somebody else’s',
+    file: 'message.h',
+    search: 'quoted.src_hi != message->dst_hi || quoted.src_lo != message->dst_lo',
+    replace: '0',
+  },
+  {
+    description: 'the ports of a flow are not exchanged',
+    file: 'message.h',
+    search: 'ports >> 16 | ports << 16',
+    replace: 'ports',
+  },
+  {
+    description: 'errors of a service of every port are the host’s',
+    file: 'message.h',
+    search: '(config.any_port && lookup_service(',
+    replace: '(0 && lookup_service(',
+  },
+  {
+    description: 'the outer headers stay in the MTU that is told',
+    file: 'message.h',
+    search: 'is_too_big ? told - overhead : 0',
+    replace: 'is_too_big ? told : 0',
+  },
+  {
+    description: 'what follows a quote is quoted',
+    file: 'message.h',
+    search: 'return len && len < there ? len : there;',
+    replace: 'return there;',
+  },
+  {
+    description: 'an error with a wrong checksum is believed',
+    file: 'message.h',
+    search: 'return !fold_checksum(sum);',
+    replace: 'return 1;',
+  },
+  {
+    description: 'a GRE key is taken for the packet',
+    file: 'message.h',
+    search: '(gre->flags ? sizeof(__be32) : 0)',
+    replace: '0',
+  },
+  {
+    description: 'an MTU that leaves nothing is told',
+    file: 'message.h',
+    search: 'told < overhead + IPV4_MTU_MIN',
+    replace: 'told < overhead',
+  },
+  {
+    description: 'an MTU above 65535 wraps',
+    file: 'message.h',
+    search: 'mtu > 0xffff ? 0xffff : mtu',
+    replace: 'mtu & 0xffff',
+  },
+  {
+    description: 'the MTU is noted for the tunnel’s near end',
+    file: 'message.h',
+    search: 'message->end_lo = outer->dst_lo;',
+    replace: 'message->end_lo = outer->src_lo;',
+  },
+  {
+    description: 'an MTU is not noted',
+    file: 'message.h',
+    search: 'if (message->told)',
+    replace: 'if (0)',
+  },
+  {
+    description: 'a quote shorter than its headers is told',
+    file: 'message.h',
+    search: 'if (quote_len < inner->l4_offset + sizeof(message->ports) - outer_offset)',
+    replace: 'if (0)',
+  },
+  {
+    description: 'UDP of any port is a tunnel’s',
+    file: 'message.h',
+    search: ' || bpf_ntohs(udp->source) < GUE_SOURCE_PORTS',
+    replace: '',
+  },
+  {
+    description: 'a later fragment is believed to begin with ports',
+    file: 'quoted.h',
+    search: ' || ip->frag_off & bpf_htons(0x1fff)',
+    replace: '',
+  },
+  {
+    description: 'options of a quoted header are taken for ports',
+    file: 'quoted.h',
+    search: 'quoted->l4_offset += ip->ihl * 4;',
+    replace: 'quoted->l4_offset += 20;',
+  },
+  {
+    description: 'extension headers of a quoted header are not stepped over',
+    file: 'quoted.h',
+    search: 'i < EXTENSION_HEADERS_MAX',
+    replace: 'i < EXTENSION_HEADERS_MAX - 4',
+  },
+  {
+    description: 'an error about another backend’s tunnel is told',
+    file: 'tunnel_error.h',
+    search: 'load_u64(backend->addr.s6_addr + 8) != message->end_lo',
+    replace: '0',
+  },
+  {
+    description: 'groups and no hosts are told',
+    file: 'tunnel_error.h',
+    search: '!is_clients(ctx, quote, is_ipv6) || ',
+    replace: '',
+  },
+  {
+    description: 'the port is unreachable, not the host',
+    file: 'tunnel_error.h',
+    search: 'ICMP_FRAGMENTATION_NEEDED : ICMP_HOST_UNREACHABLE',
+    replace: 'ICMP_FRAGMENTATION_NEEDED : ICMP_PORT_UNREACHABLE',
+  },
+  {
+    description: 'an error is as long as the one it is about',
+    file: 'tunnel_error.h',
+    search: 'if (quote_len > most)',
+    replace: 'if (0)',
+  },
+  {
+    description: 'an error without a backend is answered',
+    file: 'reject.h',
+    search: 'pkt->is_message || ',
+    replace: '',
+  },
+]
