@@ -13,7 +13,7 @@ import { type ConfigFile, serve, skip } from '../fixtures/site.js'
 const otherTables: Edits = {
   'shared.h': source =>
     source
-      .replace('\t__u16 idle;\t /* its service', '\t__u64 pad9[8];\n$&')
+      .replace('\t__u16 idle;    /* its service', '\t__u64 pad9[8];\n$&')
       .replace(/(\t__u64 hash_seed;.*\n)(\t__u64 hash_mask;.*\n)/, '$2$1')
       .replace(/(\t__u64 tx_packets;.*\n)(\t__u64 tx_bytes;.*\n)/, '$2$1'),
 }
