@@ -69,28 +69,28 @@ const wantedFrom = async (options: JoinOptions, context: Context) => {
   if ((options.from === undefined) !== (options.as === undefined))
     throw new BalancerError('ERR_USAGE', '--from FILE and --as BACKEND go together')
   if (options.from === undefined) return wantedFromFlags(options)
-  const { wantedFromConfig } = await import('../join/from-config.js')
+  const { refuseSaid, wantedFromConfig } = await import('../join/from-config.js')
+  refuseSaid(options)
   return wantedFromConfig(await context.readConfig(options.from), options.as!, options)
 }
 
+const withPath = ['--from', '--state']
+
 /** The words of a unit: this very command, but for what only prints, with absolute paths. */
-const unitWords = (argv: readonly string[], options: JoinOptions): readonly string[] => {
-  const program = [process.execPath, ...process.execArgv, resolve(process.argv[1] ?? '')]
-  const words: string[] = []
-  for (let at = argv.indexOf('join') + 1; at < argv.length; at++) {
-    const word = argv[at]!
-    if (word === '--systemd' || word === '--json') continue
-    words.push(options.from !== undefined && argv[at - 1] === '--from' ? resolve(word) : word)
-  }
-  return [...program, 'join', ...words]
-}
+const unitWords = (argv: readonly string[]): readonly string[] =>
+  argv.slice(argv.indexOf('join')).flatMap((word, at, words) => {
+    if (word === '--systemd' || word === '--json') return []
+    if (withPath.includes(words[at - 1] ?? '')) return [resolve(word)]
+    const [option = '', path] = word.split(/=(.*)/s)
+    return withPath.includes(option) && path !== undefined ? [option, resolve(path)] : [word]
+  })
 
 const printUnit = async (options: JoinOptions, { argv, io }: Context): Promise<void> => {
   const { unitText } = await import('../join/systemd.js')
-  const join = unitWords(argv, options)
+  const program = [process.execPath, ...process.execArgv, resolve(process.argv[1] ?? '')]
   const state = options.state === undefined ? [] : ['--state', resolve(options.state)]
-  const leave = [...join.slice(0, join.indexOf('join')), 'leave', ...state]
-  io.stdout.write(unitText({ join, leave, interfaces: options.interface ?? [] }))
+  const [join, leave] = [unitWords(argv), ['leave', ...state]].map(words => [...program, ...words])
+  io.stdout.write(unitText({ join: join!, leave: leave!, interfaces: options.interface ?? [] }))
 }
 
 export const addJoin = (program: Command, context: Context): void => {
@@ -113,7 +113,7 @@ export const addJoin = (program: Command, context: Context): void => {
     .option('--as <backend>', '... for the backend of this name or address')
     .option('--check', 'change nothing, say what is wrong; exits with 1 when something is')
     .option('--systemd', 'print a systemd unit that joins at each boot')
-    .option('--state <file>', 'where the changes are recorded (default /run/linimo/join.json)')
+    .option('--state <file>', 'where the changes are recorded (default /run/linimo/join-NAMESPACE.json)')
     .action(async (options: JoinOptions) => {
       const wanted = await wantedFrom(options, context)
       if (options.systemd) return printUnit(options, context)
@@ -132,7 +132,7 @@ export const addJoin = (program: Command, context: Context): void => {
   program
     .command('leave')
     .description('undo what join has done on this host')
-    .option('--state <file>', 'where the changes are recorded (default /run/linimo/join.json)')
+    .option('--state <file>', 'where the changes are recorded (default /run/linimo/join-NAMESPACE.json)')
     .action(async ({ state }: LeaveOptions) => {
       const { leave } = await import('../join/join.js')
       const { defaultStatePath } = await import('../join/state-file.js')

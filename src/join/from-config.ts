@@ -32,16 +32,20 @@ const said: Readonly<Partial<Record<keyof Flags, string>>> = {
   port: '--port',
 }
 
+/** @throws BalancerError `ERR_USAGE` */
+export const refuseSaid = (flags: Flags): void => {
+  for (const [flag, word] of Object.entries(said))
+    if (flags[flag as keyof Flags] !== undefined)
+      throw new BalancerError('ERR_USAGE', `${word} is what --from says`, { hint: 'give one of both' })
+}
+
 /**
  * @param text of the configuration
  * @param name a backend's name or address, as any of the services has it
  * @throws ConfigError; BalancerError `ERR_NOT_FOUND`, `ERR_USAGE`
  */
 export const wantedFromConfig = (text: string, name: string, flags: Flags): Wanted => {
-  for (const [flag, word] of Object.entries(said))
-    if (flags[flag as keyof Flags] !== undefined)
-      throw new BalancerError('ERR_USAGE', `${word} is what --from says`, { hint: 'give one of both' })
-
+  refuseSaid(flags)
   const { config } = parseConfig(text)
   const address = canonicalAddress(name)
   const places = config.services.flatMap(service =>

@@ -2,7 +2,7 @@
  * The record of what join has changed: a small JSON file, replaced as a whole, and written before anything is done. What
  * it tells of goes with the boot and with the network namespace, and so does its meaning.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
@@ -26,19 +26,8 @@ const contents = z.strictObject({
 
 const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 
-/** The namespace that the first process has is the host's own. */
-const isHostsNamespace = (): boolean => {
-  try {
-    const inode = (pid: string): bigint => statSync(`/proc/${pid}/ns/net`, { bigint: true }).ino
-    return inode('self') === inode('1')
-  } catch {
-    return true // not to be told from outside the first process's rights: one host, one file
-  }
-}
-
-/** /run/linimo/join.json; in another network namespace than the host's one of its own. */
-export const defaultStatePath = (): string =>
-  join(DIRECTORY, isHostsNamespace() ? 'join.json' : `join-${loadNative().networkNamespace()}.json`)
+/** Each network namespace has a file of its own; the host's is the first that the kernel has made. */
+export const defaultStatePath = (): string => join(DIRECTORY, `join-${loadNative().networkNamespace()}.json`)
 
 export interface StateFile {
   readonly path: string
