@@ -55,7 +55,7 @@ export const faults: readonly Fault[] = [
     description: 'the service of every port goes before the one of the port',
     file: 'service.h',
     search: 'if (!pkt->service && config.any_port)',
-    replace: 'if (config.any_port && lookup_service(pkt, 0))',
+    replace: 'if (config.any_port && lookup_service(pkt->dst_hi, pkt->dst_lo, pkt->protocol, 0))',
   },
   {
     description: 'the last byte of the destination MAC address is not compared',
