@@ -1,24 +1,27 @@
 /**
- * Connections that are kept: `npm run soak -- --minutes 10 [--seed 7]`. Hundreds of real connections and UDP flows in
- * network namespaces, each asking again and again who answers, while backends come, go, drain and fail and the daemon is
- * killed and replaced: first a script, then, until the time is over, whatever the seed yields, 8 changes at least. Exits
- * with 1 when a connection broke that should not have, when a backend was seen down that nothing had failed, when a
- * change moved no slot, or when fewer than 50 connections lived on the slots that a scripted one moved. Needs root.
+ * Connections that are kept: `npm run soak -- --minutes 10 [--seed 7] [--forward gue]`. Hundreds of real connections and
+ * UDP flows in network namespaces, each asking again and again who answers, while backends come, go, drain and fail and
+ * the daemon is killed and replaced: first a script, then, until the time is over, whatever the seed yields, 8 changes at
+ * least. Exits with 1 when a connection broke that should not have, when a backend was seen down that nothing had failed,
+ * when a change moved no slot, when fewer than 50 connections lived on the slots that a scripted one moved, or when
+ * packets went another way than --forward says (dr, ipip, gre, gue, mixed). Needs root.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import type { Status } from '../../src/control/protocol.js'
 import { VIP } from '../../src/lab/lab.js'
 import { closeAllNamespaces } from '../../src/lab/namespaces.js'
 import { seededRandom } from '../fixtures/random.js'
 import { type Change, createChanges, type RandomKind, randomKinds } from './changes.js'
 import { createJudge } from './judge.js'
-import { openSoak, PORT, RESTING_MS, RING_SIZE, SEED, SERVICES } from './site.js'
+import { forwards, openSoak, PORT, RESTING_MS, RING_SIZE, SEED, SERVICES } from './site.js'
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '5' },
     seed: { type: 'string' },
     connections: { type: 'string', default: '800' },
+    forward: { type: 'string', default: 'dr' },
   },
 })
 const began = Date.now()
@@ -27,6 +30,8 @@ const seed = values.seed === undefined ? began >>> 0 : Number(values.seed) >>> 0
 const connections = Number(values.connections)
 if (!(Number(values.minutes) > 0 && connections > 0))
   throw new Error('--minutes and --connections are numbers above 0')
+const forward = forwards.find(one => one === values.forward)
+if (forward === undefined) throw new Error(`--forward is one of ${forwards.join(', ')}`)
 const BACKENDS = 6
 const SPARE = `b${BACKENDS + 1}`
 const MIN_LIVING = 50
@@ -38,10 +43,17 @@ const PAUSE_MS = Number(values.minutes) > 2 ? 6000 : 800
 const say = (text: string): void => {
   process.stdout.write(`${((Date.now() - began) / 1000).toFixed(1).padStart(7)} s  ${text}\n`)
 }
+/** The modes that packets went by. */
+const forwardsSeen = (verdicts: Status['verdicts']): string[] =>
+  Object.entries(verdicts)
+    .filter(([, { packets }]) => packets !== '0')
+    .flatMap(([name]) => /^TX_(DR|IPIP|GRE|GUE)$/.exec(name)?.[1]?.toLowerCase() ?? [])
+    .sort()
+
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void closeAllNamespaces().then(() => process.exit(1)))
 
-say(`seed ${seed}: ${connections} connections, ${values.minutes} minutes`)
+say(`seed ${seed}: ${connections} connections, ${values.minutes} minutes, forward ${forward}`)
 const random = seededRandom(seed)
 const shuffled = <T>(list: readonly T[]): T[] =>
   list
@@ -52,6 +64,7 @@ const site = await openSoak({
   backends: BACKENDS,
   isUpgrading: true,
   isChecked: true,
+  forward,
   steady: Math.ceil(connections * 0.7),
   resting: Math.floor(connections * 0.3),
   datagrams: Math.ceil(connections / 8),
@@ -202,6 +215,10 @@ try {
   await sleep(RESTING_MS + 1000)
   isOver = true
   await Promise.all([listening, watching])
+  const { verdicts } = await site.control(client => client.status())
+  const went = forwardsSeen(verdicts)
+  if (went.join() !== (forward === 'mixed' ? ['gue', 'ipip'] : [forward]).join())
+    problems.push(`packets went by ${went.join(' and ')}, not by ${forward}`)
   await site.endClient()
   for (const said of site.heard()) judge.hear(said)
 

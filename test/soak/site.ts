@@ -6,6 +6,7 @@ import { type Daemon, startDaemon } from '../../src/lab/daemon.js'
 import { type BackendHost, createLab, type Lab, VIP } from '../../src/lab/lab.js'
 import type { Host } from '../../src/lab/namespaces.js'
 import type { Running } from '../../src/lab/process.js'
+import { joinHost } from '../fixtures/joined.js'
 import { buildAnother } from '../fixtures/other-build.js'
 import type { ClientOptions, Said } from './said.js'
 
@@ -70,14 +71,26 @@ const serve = async (host: Host, name: string): Promise<Running> => {
   return running
 }
 
-const configOf = (rows: readonly FileRow[], isChecked: boolean): string => {
+/** How the backends are reached; `mixed`: by IPIP, every second one by GUE. */
+export const forwards = ['dr', 'ipip', 'gre', 'gue', 'mixed'] as const
+export type SoakForward = (typeof forwards)[number]
+
+/** What a backend's row says of its own. */
+const ownForward = (name: string, forward: SoakForward): object =>
+  forward === 'mixed' && Number(name.slice(1)) % 2 === 0 ? { forward: 'gue' } : {}
+
+const configOf = (
+  rows: readonly FileRow[],
+  { isChecked, forward = 'dr' }: Pick<SoakOptions, 'isChecked' | 'forward'>,
+): string => {
   const check = { type: 'tcp', port: PORT, interval: '700ms', timeout: '700ms', rise: 2, fall: 4 }
   const service = {
     vip: VIP,
     port: PORT,
     'ring-size': RING_SIZE,
     tracking: 'on-change',
-    backends: rows,
+    forward: forward === 'mixed' ? 'ipip' : forward,
+    backends: rows.map(row => ({ ...row, ...ownForward(row.name, forward) })),
     ...(isChecked ? { health: check } : {}),
   }
   return JSON.stringify({
@@ -97,6 +110,8 @@ export interface SoakOptions extends Pick<ClientOptions, 'steady' | 'resting' | 
   readonly isUpgrading: boolean
   /** Without health checks nothing but a change moves a slot. */
   readonly isChecked: boolean
+  /** Default: direct routing. */
+  readonly forward?: SoakForward
   /** Default: RESTING_MS. */
   readonly restingMs?: number
 }
@@ -110,6 +125,10 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
       mkdirSync(`${lab.directory}/other`)
       another = buildAnother(`${lab.directory}/other`)
     }
+    if (options.forward !== undefined && options.forward !== 'dr') {
+      const flags = ['--vip', VIP, '--interface', 'eth0', '--forward', 'ipip,gre,gue']
+      await Promise.all(lab.backends.map(one => joinHost(lab, one, ...flags)))
+    }
     const host = (name: string): BackendHost => lab.backends.find(one => one.name === name)!
     const servers = new Map<string, Running>()
     for (const one of lab.backends) servers.set(one.name, await serve(one, one.name))
@@ -117,7 +136,7 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
     const rows = lab.backends
       .slice(0, options.backends)
       .map(({ name, address }) => ({ name, address, weight: 1 }))
-    let config = configOf(rows, options.isChecked)
+    let config = configOf(rows, options)
     let daemon: Daemon
     const begin = async (build: 'this' | 'another' = 'this'): Promise<Daemon> => {
       const instance = `${lab.prefix}-main`
@@ -156,7 +175,7 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
         await daemon.stop(signal)
       },
       editFile: backends => {
-        config = configOf(backends, options.isChecked)
+        config = configOf(backends, options)
         daemon.writeConfig(config)
       },
       startServer: async name => {
