@@ -13,6 +13,9 @@ const NUD_INCOMPLETE = 1
 const NUD_FAILED = 32
 const IFF_UP = 1
 
+export const isUp = (link: NetlinkLink | undefined): boolean =>
+  link !== undefined && (link.flags & IFF_UP) !== 0
+
 /** Where to: resolved, or why not. `neighbour` names what has to be asked for. */
 export type Resolution =
   | {
@@ -21,7 +24,12 @@ export type Resolution =
       /** What has been learnt of the path beyond the next hop, where that is less than the route's MTU. */
       readonly learntMtu?: number
     }
-  | { readonly reason: string; readonly neighbour: NeighbourKey | null }
+  | {
+      readonly reason: string
+      readonly neighbour: NeighbourKey | null
+      /** The neighbour is being asked, and may yet answer. */
+      readonly isAsked?: boolean
+    }
 
 export interface NeighbourKey {
   readonly ifindex: number
@@ -89,7 +97,7 @@ const through = (
   ifindex: number,
 ): { readonly link: NetlinkLink } | { readonly reason: string } => {
   if (!link) return { reason: `interface ${ifindex} does not exist` }
-  if (!(link.flags & IFF_UP)) return { reason: `interface ${link.name} is down` }
+  if (!isUp(link)) return { reason: `interface ${link.name} is down` }
   if (!takesXdpFrames.includes(link.kind))
     return { reason: `interface ${link.name} (${link.kind}) takes no frames from XDP` }
   return { link }
@@ -155,10 +163,11 @@ export const resolveNextHop = (tables: KernelTables, options: ResolveOptions): R
   const key = { ifindex: hop.ifindex, address: hop.gateway ? addressText(hop.gateway) : address }
   const neighbour = tables.neighbour(key)
   if (!neighbour?.mac || neighbour.state & (NUD_INCOMPLETE | NUD_FAILED)) {
-    const asked = neighbour && neighbour.state & NUD_FAILED ? 'does not answer' : 'is not resolved yet'
+    const isAsked = !neighbour || !(neighbour.state & NUD_FAILED)
+    const asked = isAsked ? 'is not resolved yet' : 'does not answer'
     const what = hop.gateway ? 'gateway' : 'neighbour'
     const name = tables.link(hop.ifindex)?.name ?? hop.ifindex
-    return { reason: `${what} ${key.address} on ${name} ${asked}`, neighbour: key }
+    return { reason: `${what} ${key.address} on ${name} ${asked}`, neighbour: key, isAsked }
   }
   return resolved(
     {

@@ -8,6 +8,7 @@ import { shortAddressBytes } from './address.js'
 import type { Log } from './log.js'
 import type { Netlink, NetlinkEvent, NetlinkLink } from './native.js'
 import {
+  isUp,
   type KernelTables,
   type NeighbourKey,
   neighbourKeyText,
@@ -15,6 +16,7 @@ import {
   resolveNextHop,
   routeMtu,
 } from './next-hop.js'
+import { createKeptNextHops, KEEP_MS } from './next-hop-kept.js'
 import { createNeighbours } from './next-hop-neighbours.js'
 import { createRoutes } from './next-hop-routes.js'
 import type { Target } from './next-hop-target.js'
@@ -78,18 +80,31 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
 
   const tables: KernelTables = { link: ifindex => links.get(ifindex), neighbour: neighbours.get }
 
+  let keeping: NodeJS.Timeout | null = null
+  const kept = createKeptNextHops(
+    () => performance.now(),
+    ifindex => isUp(links.get(ifindex)),
+    () => {
+      keeping ??= setTimeout(() => {
+        keeping = null
+        reconsider()
+      }, KEEP_MS)
+    },
+  )
+
   /** What was found out of each target (by the object that asks) since something last changed. */
   let resolved = new WeakMap<Target, Resolution>()
 
   const get = (target: Target): Resolution => {
     const known = resolved.get(target)
     if (known) return known
-    const now = resolveNextHop(tables, {
+    const found = resolveNextHop(tables, {
       ...target,
       route: routes.get(target.address),
       entry: options.entry([...links.values()]),
       learntMtu: target.isTunnelled ? learntMtu(target.address) : null,
     })
+    const now = kept.of(targetKey(target), found)
     resolved.set(target, now)
     return now
   }
@@ -215,6 +230,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
       if (wanted.length === followed.length && wanted.every(isFollowed)) return
       followed = wanted
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
+      kept.only(targets.map(targetKey))
       isTunnelled = new Set(targets.flatMap(target => (target.isTunnelled ? [target.address] : [])))
       tunnelled = [...isTunnelled]
       if (!(await routes.follow(new Set(targets.map(({ address }) => address))))) return
@@ -228,6 +244,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     close: () => {
       isClosed = true
       if (timer) clearTimeout(timer)
+      if (keeping) clearTimeout(keeping)
       clearInterval(retry)
       clearInterval(refresh)
       netlink.close()

@@ -180,7 +180,7 @@ t.test('a gateway is asked for, and believed as a backend is', async t => {
   await nextHops.follow([far])
   t.same(asked, [])
   await route(via('10.0.0.9'))
-  t.match(nextHops.get(far), { reason: 'gateway 10.0.0.9 on eth1 is not resolved yet' })
+  t.match(nextHops.get(far), { nextHop: { mac: macOf(1) } }, 'until it answers the old way goes on')
   t.same(asked, ['1/10.0.0.9'])
   const answer = neighbour('10.0.0.9', 9)
   await changed({ kind: 'neighbour', change: 'new', neighbour: answer })
@@ -189,6 +189,14 @@ t.test('a gateway is asked for, and believed as a backend is', async t => {
   t.match(nextHops.get(far), { nextHop: { mac: macOf(9) } }, 'until the next answer')
   await changed({ kind: 'neighbour', change: 'new', neighbour: { ...answer, mac: macOf(8) } })
   t.match(nextHops.get(far), { nextHop: { mac: macOf(8) } })
+})
+
+t.test('a gateway that never answers is the way for nobody', async t => {
+  const { nextHops, route, changed } = await open(t)
+  await nextHops.follow([far])
+  await route(via('10.0.0.9'))
+  await changed() // by itself, when the moment of the old way is over
+  t.match(nextHops.get(far), { reason: 'gateway 10.0.0.9 on eth1 is not resolved yet' })
 })
 
 t.test('of two answers that overtake each other the later question counts', async t => {
