@@ -1,17 +1,15 @@
 /** The tunnels' frames against an independent build, scapy's, and an independent reader, tshark. */
-import { execFileSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { counting, fromHex, hex } from '../fixtures/bytes.js'
 import { instance, sent } from '../fixtures/cases.js'
 import { parseEthernet } from '../fixtures/parse.js'
 import { tsharkComplaints } from '../fixtures/pcap.js'
+import { scapyFrames } from '../fixtures/scapy-frames.js'
 import { BALANCER_MAC, backendEntry } from '../fixtures/tables.js'
 import { type Transport, tcp, tcpFlags, udp } from '../fixtures/transport.js'
 import { tunnelTables, type Variant, VIPS, variants } from '../fixtures/tunnels.js'
 import { unwrap } from '../fixtures/unwrap.js'
 
-const SCRIPT = fileURLToPath(new URL('../fixtures/scapy-frames.py', import.meta.url))
 const dataPlane = await instance(t, tunnelTables())
 
 interface Case {
@@ -61,14 +59,14 @@ const text = (digits: string): string =>
   digits.length === 8 ? fromHex(digits).join('.') : (digits.match(/.{4}/g)?.join(':') ?? '')
 
 /** What scapy is told; what is the hash's choice or chance, it is told as it came out. */
-const request = ({ variant, vip, bytes, packet }: Case): string => {
+const request = ({ variant, vip, bytes, packet }: Case): object => {
   const { outer, udp: outerUdp } = unwrap(packet)
   const { tags, payloadAt } = parseEthernet(bytes)
   const { tunnel } = variant
   const isTagged = tags.length > 0
   const isFromPrefix = tunnel.spread > 0
   const inner = bytes.subarray(payloadAt)
-  return JSON.stringify({
+  return {
     ...tunnel,
     toIsIpv6: tunnel.to.includes(':'),
     from: isFromPrefix ? text(outer.from) : tunnel.from,
@@ -82,15 +80,11 @@ const request = ({ variant, vip, bytes, packet }: Case): string => {
     tags: tags.map(({ tpid, tci }) => [tpid, tci]),
     dstMac: backendEntry(variant.id, 0).nextHopMac,
     srcMac: BALANCER_MAC,
-  })
+  }
 }
 
 t.test('every tunnel’s frames are those that scapy builds', async t => {
-  const built = execFileSync('/usr/bin/python3', [SCRIPT], {
-    input: cases.map(request).join('\n'),
-    encoding: 'utf8',
-    timeout: 60_000,
-  }).split('\n')
+  const built = scapyFrames(cases.map(request))
   for (const [i, { title, packet }] of cases.entries()) t.equal(hex(packet), built[i], title)
 })
 
