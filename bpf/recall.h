@@ -114,8 +114,10 @@ static __always_inline __u32 hit(const struct recall *it, __u32 place, __u64 ent
 {
 	__u32 id = entry & BACKEND_ID_MASK;
 
+	if (is_message(it) && !keeps(it, entry, id, flags))
+		return syn_opens(it) ? current_of(it) : miss(it, NO_PLACE); /* H4, H5, but nothing is stored */
 	if (is_message(it))
-		return keeps(it, entry, id, flags) ? id : current_of(it);
+		return id;
 	if (keeps(it, entry, id, flags)) {
 		__u64 stamped = make_entry(it, next_class(it, class_of(entry)), id);
 
