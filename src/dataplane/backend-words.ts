@@ -4,50 +4,58 @@
  */
 import { backendFlags, backendLayout, forwardMode } from './layout.js'
 
-type BackendRecord = ReturnType<typeof backendLayout.decode>
-
-const wordOf = (field: keyof typeof backendLayout.fields): number =>
-  Math.floor(backendLayout.fields[field].offset / 8)
+const { fields } = backendLayout
+const wordOf = (field: keyof typeof fields): number => Math.floor(fields[field].offset / 8)
 
 const WORDS = backendLayout.size / 8
 /** Mode, flags, MTU, spread: stored at once, and last where the others are to be valid by then. */
 export const FLAGS_WORD = wordOf('flags')
 const KEY_WORD = wordOf('key')
-const SOURCE_WORDS = [wordOf('source'), wordOf('source') + 1] as const
-
-const isTunnel = ({ mode }: BackendRecord): boolean => mode > forwardMode.FORWARD_DR
-
-const hasKey = ({ mode, flags }: BackendRecord): boolean =>
-  mode === forwardMode.FORWARD_GUE ||
-  (mode === forwardMode.FORWARD_GRE && (flags & backendFlags.BACKEND_KEYED) !== 0)
-
-/** Whether packets to the backend are made of a word; those of no tunnel always count. */
-const uses = (record: BackendRecord, word: number): boolean => {
-  if (word === KEY_WORD) return hasKey(record)
-  return SOURCE_WORDS.some(source => source === word) ? isTunnel(record) : true
-}
-
+const SOURCE_WORD = wordOf('source')
+/** Of the flags in their word; the first byte is its lowest. */
+const FLAGS_SHIFT = BigInt(8 * (fields.flags.offset % 8))
 const SHIM_FLAGS = backendFlags.BACKEND_KEYED | backendFlags.BACKEND_BARE
 
-const isResolved = ({ flags }: BackendRecord): boolean => (flags & backendFlags.BACKEND_RESOLVED) !== 0
+const isResolved = (record: Uint8Array): boolean =>
+  (record[fields.flags.offset]! & backendFlags.BACKEND_RESOLVED) !== 0
+
+const hasKey = (record: Uint8Array): boolean => {
+  const mode = record[fields.mode.offset]!
+  return (
+    mode === forwardMode.FORWARD_GUE ||
+    (mode === forwardMode.FORWARD_GRE && (record[fields.flags.offset]! & backendFlags.BACKEND_KEYED) !== 0)
+  )
+}
+
+/** Whether packets to the backend are made of a word; those of no tunnel always count. */
+const uses = (record: Uint8Array, word: number): boolean => {
+  if (word === KEY_WORD) return hasKey(record)
+  return word < SOURCE_WORD || record[fields.mode.offset]! > forwardMode.FORWARD_DR
+}
+
+const differ = (
+  a: Uint8Array,
+  b: Uint8Array,
+  { offset, width }: { offset: number; width: number },
+): boolean => {
+  for (let i = offset; i < offset + width; i++) if (a[i] !== b[i]) return true
+  return false
+}
 
 /**
  * Words that a packet may read one old, one new, and that make no sense so: both halves of an address, an address and its
  * spread, a key or port and what it is of, an interface and the MAC addresses on it.
+ *
+ * @param shared those that change, and that packets are made of before and after
  */
-const wouldMix = (before: BackendRecord, after: BackendRecord, changed: ReadonlySet<number>): boolean => {
-  if (!isResolved(before)) return false
-  if (!isResolved(after)) return changed.size > 0
-  const both = (word: number): number =>
-    changed.has(word) && uses(before, word) && uses(after, word) ? 1 : 0
-  const source = both(SOURCE_WORDS[0]) + both(SOURCE_WORDS[1])
-  const isOtherShim = before.mode !== after.mode || ((before.flags ^ after.flags) & SHIM_FLAGS) !== 0
-  return (
-    before.ifindex !== after.ifindex ||
-    source === 2 ||
-    (source === 1 && before.spread !== after.spread) ||
-    (both(KEY_WORD) === 1 && isOtherShim)
-  )
+const wouldMix = (before: Uint8Array, after: Uint8Array, shared: readonly number[]): boolean => {
+  if (differ(before, after, fields.ifindex)) return true
+  const flags = fields.flags.offset
+  const isOtherShim =
+    differ(before, after, fields.mode) || ((before[flags]! ^ after[flags]!) & SHIM_FLAGS) !== 0
+  if (isOtherShim && shared.includes(KEY_WORD)) return true
+  const source = shared.filter(word => word >= SOURCE_WORD).length
+  return source === 2 || (source === 1 && differ(before, after, fields.spread))
 }
 
 /**
@@ -58,22 +66,22 @@ const wouldMix = (before: BackendRecord, after: BackendRecord, changed: Readonly
  * @param record as backendLayout encodes it
  */
 export const storeRecord = (words: BigUint64Array, at: number, record: Uint8Array): void => {
-  const next = new BigUint64Array(record.slice().buffer)
-  const present = words.slice(at, at + WORDS)
-  const before = backendLayout.decode(new Uint8Array(present.buffer))
-  const after = backendLayout.decode(record)
-  const changed = new Set([...next.keys()].filter(i => present[i] !== next[i]))
-  const store = (isMeant: (word: number) => boolean): void => {
-    for (const i of changed) if (i !== FLAGS_WORD && isMeant(i)) Atomics.store(words, at + i, next[i]!)
+  const next = new BigUint64Array(record.buffer, record.byteOffset, WORDS)
+  const before = new Uint8Array(words.buffer, words.byteOffset + 8 * at, backendLayout.size).slice()
+  const [fresh, shared, former]: [number[], number[], number[]] = [[], [], []]
+  for (let i = 0; i < WORDS; i++) {
+    if (i === FLAGS_WORD || words[at + i] === next[i]) continue
+    const list = uses(before, i) ? (uses(record, i) ? shared : former) : fresh
+    list.push(i)
   }
-  store(i => !uses(before, i))
-  if (wouldMix(before, after, changed)) {
-    const flags = before.flags & ~backendFlags.BACKEND_RESOLVED
-    const unresolved = new BigUint64Array(backendLayout.encode({ ...before, flags }).buffer)[FLAGS_WORD]!
-    Atomics.store(words, at + FLAGS_WORD, unresolved)
-    changed.add(FLAGS_WORD)
+  const store = (these: readonly number[]): void => {
+    for (const i of these) Atomics.store(words, at + i, next[i]!)
   }
-  store(i => uses(before, i) && uses(after, i))
-  if (changed.has(FLAGS_WORD)) Atomics.store(words, at + FLAGS_WORD, next[FLAGS_WORD]!)
-  store(i => uses(before, i) && !uses(after, i))
+  store(fresh)
+  const flagsAt = at + FLAGS_WORD
+  if (isResolved(before) && (!isResolved(record) || wouldMix(before, record, shared)))
+    Atomics.store(words, flagsAt, words[flagsAt]! & ~(BigInt(backendFlags.BACKEND_RESOLVED) << FLAGS_SHIFT))
+  store(shared)
+  if (words[flagsAt] !== next[FLAGS_WORD]) Atomics.store(words, flagsAt, next[FLAGS_WORD]!)
+  store(former)
 }

@@ -176,8 +176,7 @@ export const createBackendStore = (
   const modeOf = (id: number): number => bytes[id * backendLayout.size + backendLayout.fields.mode.offset]!
 
   const store = (id: number, record: Uint8Array): void => {
-    const mode = backendLayout.decode(record).mode
-    dataplane.counts.modeChanges(id, modeOf(id), mode)
+    dataplane.counts.modeChanges(id, modeOf(id), record[backendLayout.fields.mode.offset]!)
     storeRecord(words, (id * backendLayout.size) / 8, record)
   }
 
