@@ -20,6 +20,13 @@ __stage enum decap_verdict merge_ecn(struct tunnelled *pkt, __u8 inner)
 	return DECAP_CONTINUE;
 }
 
+/* A datagram holds one packet and nothing else: one that holds more was merged of several, all but the first of which
+ * would be lost. */
+static __always_inline _Bool is_wrong_length(const struct tunnelled *pkt, __u32 len)
+{
+	return pkt->protocol == IPPROTO_UDP ? len != pkt->left : len > pkt->left;
+}
+
 /* Its checksum and all behind its header are for the kernel to judge, as of any other packet. */
 __stage enum decap_verdict check_inner_ipv4(struct tunnelled *pkt)
 {
@@ -32,7 +39,7 @@ __stage enum decap_verdict check_inner_ipv4(struct tunnelled *pkt)
 	if (ip->version != 4 || ip->ihl < 5)
 		return PASS_BAD_HEADER;
 	total_len = bpf_ntohs(ip->tot_len);
-	if (total_len < ip->ihl * 4 || total_len > pkt->left)
+	if (total_len < ip->ihl * 4 || is_wrong_length(pkt, total_len))
 		return PASS_BAD_LENGTH;
 	to = mapped(ip->daddr);
 	if (!is_known(&to, DECAP_ADDRESS_VIP))
@@ -49,7 +56,7 @@ __stage enum decap_verdict check_inner_ipv6(struct tunnelled *pkt)
 		return PASS_BAD_LENGTH;
 	if (ip->version != 6)
 		return PASS_BAD_HEADER;
-	if (sizeof(*ip) + bpf_ntohs(ip->payload_len) > pkt->left)
+	if (is_wrong_length(pkt, sizeof(*ip) + bpf_ntohs(ip->payload_len)))
 		return PASS_BAD_LENGTH;
 	to = ip->daddr;
 	if (is_mapped(&to) || !is_known(&to, DECAP_ADDRESS_VIP))

@@ -1,4 +1,8 @@
-/** Offloads that merge packets before a decapsulator sees them, as ethtool(8) tells; without it nothing is said. */
+/**
+ * Offloads by which the network card merges packets before a decapsulator sees them, as ethtool(8) tells; without it
+ * nothing is said. The kernel's own merging (GRO) comes after native XDP, and is not done where generic XDP is attached
+ * (netif_elide_gro).
+ */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { type Finding, warning } from './finding.js'
@@ -19,39 +23,26 @@ const featuresOf = async (name: string): Promise<ReadonlyMap<string, boolean>> =
   }
 }
 
-interface Merging {
-  readonly feature: string
-  readonly option: string
-  readonly why: string
-}
+const merging = [
+  { feature: 'large-receive-offload', option: 'lro' },
+  { feature: 'rx-gro-hw', option: 'rx-gro-hw' },
+] as const
 
-const LRO: Merging = {
-  feature: 'large-receive-offload',
-  option: 'lro',
-  why: 'its merged packets have lost their headers, and most drivers refuse native XDP with it',
-}
-/** A datagram's payload is an inner packet: several in one cannot be told apart. */
-const OF_GUE: readonly Merging[] = [
-  { feature: 'rx-udp-gro-forwarding', option: 'rx-udp-gro-forwarding', why: 'GUE datagrams are merged' },
-  { feature: 'rx-gro-list', option: 'rx-gro-list', why: 'GUE datagrams are merged' },
-]
-
-export const mergingFindings = (
-  name: string,
-  features: ReadonlyMap<string, boolean>,
-  hasGue: boolean,
-): Finding[] =>
-  [LRO, ...(hasGue ? OF_GUE : [])]
+export const mergingFindings = (name: string, features: ReadonlyMap<string, boolean>): Finding[] =>
+  merging
     .filter(({ feature }) => features.get(feature))
-    .map(({ feature, option, why }) =>
-      warning('aggregation', `${feature} is on at ${name}: ${why}`, `ethtool -K ${name} ${option} off`),
+    .map(({ feature, option }) =>
+      warning(
+        'aggregation',
+        `${feature} is on at ${name}: packets may be merged before they are decapsulated, and drivers refuse native XDP with it`,
+        `ethtool -K ${name} ${option} off`,
+      ),
     )
 
 export const aggregationWarnings = async ({ links, wanted }: Site): Promise<Finding[]> => {
   if (wanted.tunnels.length === 0) return []
-  const hasGue = wanted.tunnels.some(({ mode }) => mode === 'gue')
   const findings = await Promise.all(
-    links.map(async ({ name }) => mergingFindings(name, await featuresOf(name), hasGue)),
+    links.map(async ({ name }) => mergingFindings(name, await featuresOf(name))),
   )
   return findings.flat()
 }

@@ -1,6 +1,6 @@
 /** The decapsulator, frame by frame. What comes out is compared with the inner packet in a frame of its own. */
 import t, { type Test } from 'tap'
-import { counting } from '../fixtures/bytes.js'
+import { concat, counting } from '../fixtures/bytes.js'
 import {
   destinationOptions,
   fragment,
@@ -282,6 +282,10 @@ t.test('what is not for here goes on untouched, byte for byte', { skip }, async 
     'a UDP length that cuts the inner packet': [
       'PASS_BAD_LENGTH',
       frame(link, outer4(gue(inner4(), { length: 100 }))),
+    ],
+    'two packets in one GUE datagram': [
+      'PASS_BAD_LENGTH',
+      frame(link, outer4(gue(raw(0x0800, concat(inner4().bytes, inner4().bytes))))),
     ],
     'more GUE fields than there is packet': [
       'PASS_BAD_LENGTH',
