@@ -76,7 +76,7 @@ t.test('a flow with an entry: to its backend', async t => {
   }
 })
 
-t.test('an entry of a dead backend: to the owner of the slot, and the entry stays', async t => {
+t.test('an entry of a dead backend: where the flow’s packets go, and the entry stays', async t => {
   const world = await openWorld(t)
   for (const service of SERVICES) {
     const [current, home, other] = owners[service]!
@@ -85,8 +85,10 @@ t.test('an entry of a dead backend: to the owner of the slot, and the entry stay
       const flow = flowOf(service + 1, service)
       world.setBucket(world.place(flow).bucket, EMPTY)
       world.remember(flow, { id: other, kind: OPEN, seen: NOW }, 2)
+      // H4 of connections; H5 of all else: as a miss
+      const isConnection = service === WEB || service === SIX
       for (const [flags, expected] of [
-        [DEAD!, current],
+        [DEAD!, isConnection || state === K ? current : home],
         [NO_NEW!, other],
         [0, other],
       ] as const) {

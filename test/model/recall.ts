@@ -117,3 +117,18 @@ export const recall = (
 
 /** The service's own idle time is that of any of its backends. */
 const packetsOwn = ({ current, home }: RecallSlot): number => current || home
+
+/**
+ * An ICMP error about the flow: where a packet of it would go that neither opens nor closes it, and nothing is stored,
+ * counted or marked.
+ */
+export const recallError = (
+  bucket: readonly (RecallEntry | null)[],
+  slot: RecallSlot,
+  packet: RecallPacket,
+  backendOf: (id: number) => RecallBackend | undefined,
+): Recalled => {
+  const copy = bucket.map(entry => entry && { ...entry })
+  const { id } = recall(copy, slot, { ...packet, isSyn: false, isClosing: false }, backendOf)
+  return { id, counted: null, isMarked: false }
+}

@@ -201,4 +201,22 @@ export const flowFaults: readonly Fault[] = [
     search: 'if (place == NO_PLACE || !id)',
     replace: 'if (place == NO_PLACE)',
   },
+  {
+    description: 'an error about a flow stamps its entry',
+    file: 'recall.h',
+    search: 'if (is_message(it))\n\t\treturn id;',
+    replace: '',
+  },
+  {
+    description: 'an error about a datagram does not follow it from a dead backend',
+    file: 'recall.h',
+    search: 'return syn_opens(it) ? current_of(it) : miss(it, NO_PLACE); /* H4, H5, but',
+    replace: 'return current_of(it); /* H4, H5, but',
+  },
+  {
+    description: 'an error about a flow is remembered',
+    file: 'recall.h',
+    search: 'if (is_message(it))\n\t\treturn home_flags',
+    replace: 'if (0)\n\t\treturn home_flags',
+  },
 ]
