@@ -1,11 +1,11 @@
 /** 20 MB both ways whatever the path takes: with MTU 1500 everywhere, and with a hop of 1400 on either side. */
-import t, { type Test } from 'tap'
-import type { Daemon } from '../../src/lab/daemon.js'
-import type { RoutedLab } from '../../src/lab/routed.js'
-import { download, makeFile, upload } from '../../src/lab/transfer.js'
+import { join } from 'node:path'
+import t from 'tap'
+import { download, upload } from '../../src/lab/transfer.js'
 import { startCapture } from '../fixtures/capture.js'
 import { isTo, offeredMss, readPackets } from '../fixtures/captured-packets.js'
 import { countDeviceDrops, grownSince } from '../fixtures/device-drops.js'
+import { joinBackends, joinFlags } from '../fixtures/joined.js'
 import {
   addOwnAddresses,
   CLIENT,
@@ -17,55 +17,43 @@ import {
   tunnelled,
   type Way,
 } from '../fixtures/path-mtu-site.js'
+import {
+  accounted,
+  FILE,
+  MTU,
+  makeTransferFile,
+  NARROW,
+  narrowPaths,
+  pass,
+  untilLearnt,
+} from '../fixtures/path-mtu-transfers.js'
 import { complaintsAbout } from '../fixtures/pcap.js'
 import { openRouted, reconfigure } from '../fixtures/routed-site.js'
+import { send } from '../fixtures/scapy.js'
 import { countVerdicts, fetchNames, inUrl, skip, startOn } from '../fixtures/site.js'
 
-const FILE = 'random'
-const BYTES = 20 << 20
-const MTU = 1500
-const NARROW = 1400
+/** Ways of which no router has said anything so far. */
+const briefly = tunnelled.filter(({ name }) => ['ipip-4in6', 'gre-4in4', 'gue-6in6'].includes(name))
 
-/** One direction of a way, and what the client has learnt by it. */
-const pass = async (t: Test, lab: RoutedLab, direction: typeof upload, { name, vip }: Way) => {
-  await forgetPaths(lab)
-  t.match(
-    await direction(lab, inUrl(vip), FILE),
-    { bytes: BYTES, intact: true },
-    `${name}, ${direction.name}`,
-  )
-}
-
-/** Everything that was not forwarded is told by a verdict, and devices have lost nothing. */
-const accounted = async (
-  t: Test,
-  { lab, daemon }: { lab: RoutedLab; daemon: Daemon },
-  verdicts: readonly string[],
-  body: () => Promise<void>,
-) => {
-  const drops = await countDeviceDrops(lab)
-  const before = await countVerdicts(daemon)
-  await body()
-  const after = await countVerdicts(daemon)
-  const grown = Object.keys(after).filter(name => after[name] !== (before[name] ?? 0))
-  t.same(grown.filter(name => /^DROP_|^TX_(?!DR|IPIP|GRE|GUE)/.test(name)).sort(), verdicts)
-  t.same(await grownSince(lab, drops), {}, 'no device has dropped anything')
-}
-
-/** The outer destinations of which a router has said that their path takes 1400. */
-const narrowPaths = (daemon: Daemon): ReadonlySet<string> => {
-  const lines = daemon.running
-    .output()
-    .stdout.split('\n')
-    .filter(line => line.includes('path-mtu.lowered'))
-  const told = lines.map(line => JSON.parse(line) as { address: string; mtu: number })
-  return new Set(told.filter(({ mtu }) => mtu === NARROW).map(({ address }) => address))
+/** What a router at the core says of a way to a backend, with as little of the packet as RFC 792 demands. */
+const briefError = ({ name, addressOf }: Way, backend: string): string => {
+  const to = addressOf(backend)
+  const [ip, node, error] = to.includes(':')
+    ? (['IPv6', 'fd00:2::', `ICMPv6PacketTooBig(mtu=${NARROW})`] as const)
+    : (['IP', '10.2.0.', `ICMP(type=3,code=4,nexthopmtu=${NARROW})`] as const)
+  const inside = name.startsWith('gre')
+    ? 'GRE()/IP()'
+    : name.startsWith('gue')
+      ? 'UDP(sport=50000,dport=6080)'
+      : 'IP()'
+  const quote = `raw(${ip}(src="${node}2",dst="${to}")/${inside}/Raw(b"x"*1300))`
+  return `${ip}(src="${node}254",dst="${node}2")/${error}/Raw(${quote}[:${ip === 'IP' ? 28 : 48}])`
 }
 
 t.test('20 MB, whatever the path takes', { skip }, async t => {
   const vips = [...direct, ...tunnelled].map(({ vip }) => vip)
   const lab = await openRouted(t, { vips, isNear: true }, addOwnAddresses)
-  makeFile(lab, FILE, BYTES)
+  makeTransferFile(lab)
   const daemon = startOn(lab, everyWay(lab))
   await daemon.ready()
   const site = { lab, daemon }
@@ -124,6 +112,31 @@ t.test('20 MB, whatever the path takes', { skip }, async t => {
           )
         }
       })
+      const isLearnt = () => narrowPaths(daemon).size >= someTunnelled.length
+      t.ok(await untilLearnt(isLearnt), 'the balancer itself knows it of each')
+    },
+  )
+
+  await t.test(
+    'a router that quotes no more than 8 bytes: nobody can be told, the balancer learns it',
+    async t => {
+      const [core, balancer] = lab.links.get('back')!
+      await core.host.ip('route add blackhole 10.2.0.2/32', 'route add blackhole fd00:2::2/128')
+      await send(
+        core,
+        balancer,
+        briefly.flatMap(way => lab.backends.map(({ name }) => briefError(way, name))),
+      )
+      const paths = briefly.flatMap(({ addressOf }) => [addressOf('b1'), addressOf('b2')])
+      const isLearnt = () => paths.every(path => narrowPaths(daemon).has(path))
+      t.ok(await untilLearnt(isLearnt), 'of each path')
+      await accounted(t, site, ['TX_TOO_BIG'], async () => {
+        for (const way of briefly) {
+          await pass(t, lab, upload, way)
+          t.equal(await knownMtu(lab.client, way.vip), NARROW - way.overhead, way.name)
+        }
+      })
+      await core.host.ip('route del blackhole 10.2.0.2/32', 'route del blackhole fd00:2::2/128')
     },
   )
 
@@ -170,5 +183,51 @@ t.test('20 MB, whatever the path takes', { skip }, async t => {
         t.equal(await knownMtu(lab.client, way.vip), NARROW, way.name)
       }
     })
+  })
+
+  await t.test(
+    'joined without a word about lengths, backends ask for what fits: nobody is told anything',
+    async t => {
+      await joinBackends(
+        lab,
+        joinFlags(lab).filter(flag => flag !== '--no-advmss'),
+      )
+      const narrow = narrowPaths(daemon)
+      const wide = tunnelled.filter(
+        ({ addressOf }) => !['b1', 'b2'].some(name => narrow.has(addressOf(name))),
+      )
+      t.ok(wide.length > 5)
+      await accounted(t, site, [], async () => {
+        for (const way of wide) {
+          await pass(t, lab, upload, way)
+          t.equal(await knownMtu(lab.client, way.vip), null, way.name)
+        }
+      })
+    },
+  )
+
+  await t.test('frames that were merged on their way in are dropped by name', async t => {
+    await daemon.stop()
+    const generic = startOn(lab, { ...everyWay(lab), xdp: 'generic' }, 'generic')
+    await generic.ready()
+    const { host, device } = lab.links.get('front')![0]
+    await host.run(['ethtool', '-K', 'wan', 'gro', 'on'])
+    await host.run(['ethtool', '-K', device, 'tx', 'on', 'tso', 'on'])
+    const drops = await countDeviceDrops(lab)
+    for (const { vip, name } of [direct[0]!, someTunnelled[0]!]) {
+      const before = (await countVerdicts(generic)).DROP_AGGREGATED ?? 0
+      const target = `http://${inUrl(vip)}/upload`
+      await lab.client.capture(['curl', '-sS', '-m', '2', '-T', join(lab.files, FILE), target])
+      t.ok((await countVerdicts(generic)).DROP_AGGREGATED! > before, `${name}: DROP_AGGREGATED`)
+    }
+    const grown = Object.keys(await grownSince(lab, drops))
+    t.same(
+      grown.filter(counter => counter.startsWith('balancer')),
+      [],
+      'its devices have dropped nothing',
+    )
+    await host.run(['ethtool', '-K', 'wan', 'gro', 'off'])
+    await host.run(['ethtool', '-K', device, 'tx', 'off'])
+    for (const way of [direct[0]!, someTunnelled[0]!]) await pass(t, lab, upload, way)
   })
 })
