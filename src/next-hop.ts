@@ -58,6 +58,8 @@ export interface ResolveOptions {
   readonly entry: NetlinkLink | undefined
   /** What routers have said of the path, in bytes of an IP packet; null: nothing. */
   readonly learntMtu?: number | null
+  /** What routers say, to this host's kernel too, counts down to here; default 0. */
+  readonly leastMtu?: number
 }
 
 interface Way {
@@ -112,14 +114,16 @@ interface Hop {
   readonly sourceMac: Uint8Array
   /** Of the route. */
   readonly mtu: number
+  /** Of the way out: nothing longer leaves. */
+  readonly wayMtu: number
   readonly neighbour: NeighbourKey | null
 }
 
 const resolved = (
-  { link, mac, sourceMac, mtu, neighbour }: Hop,
-  { route, isTunnelled, learntMtu }: ResolveOptions,
+  { link, mac, sourceMac, mtu, wayMtu, neighbour }: Hop,
+  { route, isTunnelled, learntMtu, leastMtu = 0 }: ResolveOptions,
 ): Resolution => {
-  const path = isTunnelled ? lower(mtu, learntMtu) : mtu
+  const path = isTunnelled ? Math.min(wayMtu, Math.max(lower(mtu, learntMtu), leastMtu)) : mtu
   return {
     nextHop: { ifindex: link.ifindex, mac, sourceMac, mtu: path, source: sourceOf(route) },
     neighbour,
@@ -130,14 +134,15 @@ const resolved = (
 const resolveStatic = (tables: KernelTables, mac: string, options: ResolveOptions): Resolution => {
   const { route, entry } = options
   const hop = hopOf(route)
-  const link = hop ? wayOut(tables, hop.ifindex).link : entry
+  const { link, mtu: wayMtu } = hop ? wayOut(tables, hop.ifindex) : { link: entry, mtu: entry?.mtu ?? 0 }
   if (!link) return { reason: 'neither its route nor its entry interface exists', neighbour: null }
   return resolved(
     {
       link,
       mac: macBytes(mac),
       sourceMac: link.mac ?? new Uint8Array(6),
-      mtu: routeMtu(tables, route) ?? link.mtu,
+      mtu: routeMtu(tables, route) ?? wayMtu,
+      wayMtu,
       neighbour: null,
     },
     options,
@@ -155,7 +160,8 @@ export const resolveNextHop = (tables: KernelTables, options: ResolveOptions): R
   if (hop.gateway && !isTunnelled)
     return { reason: `${address} is behind a gateway: dr needs a backend on the link`, neighbour: null }
 
-  const out = through(wayOut(tables, hop.ifindex).link, hop.ifindex)
+  const way = wayOut(tables, hop.ifindex)
+  const out = through(way.link, hop.ifindex)
   if ('reason' in out) return { ...out, neighbour: null }
   if (out.link.type !== ARPHRD_ETHER || !out.link.mac)
     return { reason: `interface ${out.link.name} is no Ethernet device`, neighbour: null }
@@ -174,7 +180,8 @@ export const resolveNextHop = (tables: KernelTables, options: ResolveOptions): R
       link: out.link,
       mac: neighbour.mac,
       sourceMac: out.link.mac,
-      mtu: routeMtu(tables, route) ?? out.link.mtu,
+      mtu: routeMtu(tables, route) ?? way.mtu,
+      wayMtu: way.mtu,
       neighbour: key,
     },
     options,

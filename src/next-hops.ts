@@ -59,11 +59,12 @@ export interface NextHopsOptions {
   readonly onPathChange?: (address: string) => void
 }
 
-const targetKey = ({ address, mac, isTunnelled }: Target): string =>
-  `${address} ${mac ?? ''} ${isTunnelled ?? false}`
+const targetKey = ({ address, mac, isTunnelled, leastMtu }: Target): string =>
+  `${address} ${mac ?? ''} ${isTunnelled ?? false} ${leastMtu ?? 0}`
 
 const isSame = (a: Target, b: Target): boolean =>
-  a === b || (a.address === b.address && a.mac === b.mac && a.isTunnelled === b.isTunnelled)
+  a === b ||
+  (a.address === b.address && a.mac === b.mac && a.isTunnelled === b.isTunnelled && a.leastMtu === b.leastMtu)
 
 export const createNextHops = async (options: NextHopsOptions): Promise<FollowedNextHops> => {
   const { netlink, log, onPathChange = () => {}, learntMtu = () => null } = options

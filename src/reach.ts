@@ -1,6 +1,6 @@
 /** How a backend is reached: on the link, or in a tunnel, for which its service and it give the words. */
 import { addressFamily } from './address.js'
-import { outerSource, type Tunnel } from './dataplane/encapsulation.js'
+import { outerSource, overheadOf, type Tunnel } from './dataplane/encapsulation.js'
 import { type Backend, type Forward, forwardOf, type Service } from './model.js'
 import type { Resolution } from './next-hop.js'
 import type { Target } from './next-hop-target.js'
@@ -14,6 +14,13 @@ export const tunnelSourceOf = (
   tunnelSource ??
   service.tunnelSource.find(source => addressFamily(source) === addressFamily(address)) ??
   null
+
+/**
+ * What every host takes whole (RFC 791) and every IPv6 link carries (RFC 8200 5), of the client's packet: clients do not
+ * make theirs shorter whatever they are told (RFC 8201 4; Linux: net.ipv4.route.min_pmtu), so a message that says less
+ * would only end their connections, and anybody can forge one.
+ */
+const LEAST_INNER = { 4: 576, 6: 1280 } as const
 
 interface Reach {
   readonly forward: Forward
@@ -30,13 +37,16 @@ const reachOf = (service: Service, backend: Backend): Reach | null => {
   if (forward.mode === 'dr') return null
   const source = tunnelSourceOf(service, backend)
   const before = known.get(backend)
-  if (before?.forward === forward && before.source === source) return before
+  const leastMtu = overheadOf(forward, backend.address) + LEAST_INNER[addressFamily(service.vip)]
+  const isSame =
+    before?.forward === forward && before.source === source && before.target.leastMtu === leastMtu
+  if (isSame) return before
   const { address, mac } = backend
   const reach = {
     forward,
     source,
     tunnel: { forward, source: source === null ? null : outerSource(source) },
-    target: { address, mac, isTunnelled: true },
+    target: { address, mac, isTunnelled: true, leastMtu },
   }
   known.set(backend, reach)
   return reach

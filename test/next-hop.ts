@@ -164,6 +164,21 @@ t.test("what is learnt of the path lowers a tunnelled backend's MTU, and never r
   t.match(resolve(false, 1400), { nextHop: { mtu: 1500 }, learntMtu: undefined })
 })
 
+t.test('a path that is said to take less than it must is not believed in, but its device is', async t => {
+  const resolve = (options: Partial<ResolveOptions>, mtu = 1500) =>
+    resolveNextHop(
+      tables([link(1, { mtu })], known),
+      target({ isTunnelled: true, leastMtu: 1320, ...options }),
+    )
+  t.match(resolve({ learntMtu: 1400 }), { nextHop: { mtu: 1400 }, learntMtu: 1400 })
+  t.match(resolve({ learntMtu: 1280 }), { nextHop: { mtu: 1320 }, learntMtu: 1320 })
+  t.match(resolve({ route: route({ mtu: 1280 }) }), { nextHop: { mtu: 1320 }, learntMtu: undefined })
+  t.match(resolve({ learntMtu: 1280 }, 1300), { nextHop: { mtu: 1300 }, learntMtu: undefined })
+  const mac = '02:00:00:00:00:0c'
+  t.match(resolve({ mac, learntMtu: 1280 }), { nextHop: { mtu: 1320 } })
+  t.match(resolve({ mac, learntMtu: 1280 }, 1300), { nextHop: { mtu: 1300 } })
+})
+
 t.test("the source is the route's, in 16 bytes", async t => {
   t.equal(nextHopOf([link(1)], {})?.source, null)
   t.same(

@@ -18,9 +18,22 @@ t.test(
     t.equal(targetOf(direct, only(direct)), only(direct))
     t.equal(tunnelOf(direct, only(direct)), null)
     const tunnelled = serviceOf('forward: ipip')
-    t.same(targetOf(tunnelled, only(tunnelled)), { address: '10.0.0.1', mac: null, isTunnelled: true })
+    t.same(targetOf(tunnelled, only(tunnelled)), {
+      address: '10.0.0.1',
+      mac: null,
+      isTunnelled: true,
+      leastMtu: 576 + 20,
+    })
   },
 )
+
+t.test('what clients send anyway is to fit: 576 bytes and a tunnel over IPv4, 1280 over IPv6', async t => {
+  const service = serviceOf('forward: { mode: gre, key: 7 }')
+  const leastOf = (one: Service) => targetOf(one, only(one)).leastMtu
+  t.equal(leastOf(service), 576 + 28)
+  t.equal(leastOf({ ...service, vip: '2001:db8::10' }), 1280 + 28)
+  t.equal(leastOf({ ...service, forward: { mode: 'gue', port: 6080, variant: 0 } }), 576 + 32)
+})
 
 t.test('tunnel and target are the same objects until something of them changes', async t => {
   const service = serviceOf('forward: gre', 'tunnel-source: 10.9.0.0/16')
