@@ -283,6 +283,14 @@ t.test('what is not for here goes on untouched, byte for byte', { skip }, async 
       'PASS_BAD_LENGTH',
       frame(link, outer4(gue(inner4(), { length: 100 }))),
     ],
+    'a datagram that reaches into the padding': [
+      'PASS_BAD_LENGTH',
+      frame(link, outer4(gue(inner4()), { totalLength: 20 + 8 + 4 + 140 - 10 })),
+    ],
+    'an inner packet that reaches into the padding': [
+      'PASS_BAD_LENGTH',
+      frame(link, outer4(ipip(inner4()), { totalLength: 20 + 140 - 10 })),
+    ],
     'two packets in one GUE datagram': [
       'PASS_BAD_LENGTH',
       frame(link, outer4(gue(raw(0x0800, concat(inner4().bytes, inner4().bytes))))),
