@@ -43,12 +43,11 @@ t.test('tunnels under traffic', { skip }, async t => {
     }
     throw new Error(`not every backend is reached by ${device} and ${mac}: ${JSON.stringify(rows)}`)
   }
-  const route = async (gateway4: string, gateway6: string, device: string) => {
-    await lab.balancer.ip(
+  const route = (gateway4: string, gateway6: string, device: string) =>
+    lab.balancer.ip(
       `route replace 10.2.0.0/15 via ${gateway4} dev ${device}`,
       `route replace fd00:3::/32 via ${gateway6} dev ${device}`,
     )
-  }
 
   await t.test('routes: no packet is lost, on whichever way', async t => {
     // A second gateway on the same link.
