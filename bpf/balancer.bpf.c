@@ -46,12 +46,10 @@ const volatile enum flow_class flow_class_btf;
 SEC("xdp")
 int balance(struct xdp_md *ctx)
 {
-	struct packet pkt = { .ctx = ctx, .frame = frame_start(ctx), .end = frame_end(ctx) };
-	struct message message;
+	struct packet pkt;
 	enum verdict verdict;
 
-	pkt.message = &message;
-	pkt.bytes = length(pkt.frame, pkt.end);
+	begin(&pkt, ctx);
 	/* clang-format off */
 	verdict = parse(&pkt)			/* headers -> addresses, protocol, ports */
 	       ?: find_service(&pkt)		/* pkt.service, or the host's own traffic */

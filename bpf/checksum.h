@@ -8,11 +8,14 @@
 
 static __always_inline __u16 fold_checksum(__u64 sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
+	__u32 low;
+
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	low = sum;
+	low = (low & 0xffff) + (low >> 16);
+	low = (low & 0xffff) + (low >> 16);
+	return ~low;
 }
 
 /* RFC 1624 3; a word that lies at an odd byte adds to the sum with its halves exchanged. */

@@ -45,9 +45,8 @@ struct {
 
 /* What of a packet matters: its TCP flags in bits 0-7, and what its service says. */
 enum flow_packet {
-	PACKET_SYN_OPENS = 1 << 8,  /* SERVICE_SYN_OPENS */
-	PACKET_IS_MESSAGE = 1 << 9, /* an ICMP error about the flow: it follows the entry, and never writes one */
-	PACKET_IDLE_SHIFT = 16,	    /* bits 16-31: the service's idle time, in units of the flow clock */
+	PACKET_SYN_OPENS = 1 << 8, /* SERVICE_SYN_OPENS */
+	PACKET_IDLE_SHIFT = 16,	   /* bits 16-31: the service's idle time, in units of the flow clock */
 };
 
 /* A packet of a tracked slot, and what has been looked up for it. */

@@ -29,19 +29,38 @@ __stage enum verdict leave(struct packet *pkt, enum verdict tx, enum verdict red
 #include "too_big.h"
 #include "tunnel_error.h"
 
+/* What few packets need: messages, SYNs, and those that are too long, or might be. */
+__stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
+{
+	if (!(pkt->backend->flags & BACKEND_RESOLVED))
+		return DROP_NO_NEXT_HOP;
+	if (pkt->kind & PACKET_IS_MESSAGE && pkt->message.kind == MESSAGE_TUNNEL_ERROR)
+		return tell_client(pkt);
+	if (length(pkt->l3, pkt->end) > mtu)
+		return answer_too_big(pkt);
+	if (pkt->kind & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)
+		clamp_mss(pkt->ctx, length(pkt->frame, pkt->l4), mtu - (pkt->is_ipv6 ? 60 : 40));
+	return CONTINUE;
+}
+
 __stage enum verdict forward(struct packet *pkt)
 {
+	__u32 way, mtu;
+
 	pkt->backend = bpf_map_lookup_elem(&backends, &pkt->backend_id);
-	if (!pkt->backend || !(pkt->backend->flags & BACKEND_RESOLVED))
+	if (!pkt->backend)
 		return DROP_NO_NEXT_HOP;
-	if (pkt->is_message && pkt->message->kind == MESSAGE_TUNNEL_ERROR)
-		return tell_client(pkt);
-	if (length(pkt->l3, pkt->end) > pkt->backend->mtu)
-		return answer_too_big(pkt);
-	if (pkt->tcp_flags & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)
-		clamp_mss(pkt->ctx, length(pkt->frame, pkt->l4), pkt->backend->mtu - (pkt->is_ipv6 ? 60 : 40));
-	if (pkt->backend->mode != FORWARD_DR)
-		return forward_tunnel(pkt);
+	way = *(volatile __u32 *)&pkt->backend->mode; /* mode, flags and MTU together */
+	mtu = way >> 16;
+	/* Tags are counted with the packet here: look_closer() leaves them out. */
+	if (pkt->bytes - ETH_HLEN > mtu || pkt->kind & (PACKET_IS_MESSAGE | TCP_SYN)) {
+		enum verdict verdict = look_closer(pkt, mtu);
+
+		if (verdict)
+			return verdict;
+	}
+	if ((way & (BACKEND_RESOLVED << 8 | 0xff)) != (BACKEND_RESOLVED << 8 | FORWARD_DR))
+		return forward_tunnel(pkt, way);
 	rewrite_dr(pkt);
 	return leave(pkt, TX_DR, REDIRECT_DR);
 }

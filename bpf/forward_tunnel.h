@@ -10,59 +10,87 @@
 #include "outer.h"
 
 static __always_inline enum verdict push_outer_ipv4(struct packet *pkt, const struct backend *backend,
-						    const struct inner *inner)
+						    const struct inner *inner, __u8 mode, struct shim shim)
 {
-	__u32 shim = shim_len(backend), len = sizeof(struct iphdr) + shim;
+	__u32 len = sizeof(struct iphdr) + shim.len;
 	struct iphdr *ip;
+	void *frame;
 
 	if (bpf_xdp_adjust_head(pkt->ctx, -(int)len))
 		return DROP_NO_HEADROOM;
-	pkt->frame = frame_start(pkt->ctx);
+	frame = frame_start(pkt->ctx);
 	pkt->end = frame_end(pkt->ctx);
-	ip = pkt->frame + inner->l3_offset;
-	if (pkt->frame + L3_OFFSET_MAX > pkt->end || (void *)(ip + 1) > pkt->end)
+	ip = frame + inner->l3_offset;
+	if ((inner->l3_offset != ETH_HLEN && frame + L3_OFFSET_MAX > pkt->end) || (void *)(ip + 1) > pkt->end)
 		return DROP_NO_HEADROOM;
-	write_l2(pkt->frame, backend, inner, bpf_htons(ETH_P_IP));
-	write_outer_ipv4((__u32 *)ip, pkt->hash, backend, inner, len + inner->len);
-	return write_shim(pkt, backend, inner, ip + 1, shim + inner->len) ? DROP_NO_HEADROOM : CONTINUE;
+	write_l2(frame, backend, inner, bpf_htons(ETH_P_IP));
+	write_outer_ipv4((__u32 *)ip, pkt->hash, backend, inner, shim.protocol, len + inner->len);
+	if (!shim.len)
+		return CONTINUE;
+	return write_shim(pkt, mode, backend, inner, ip + 1, shim.len + inner->len) ? DROP_NO_HEADROOM : CONTINUE;
 }
 
 static __always_inline enum verdict push_outer_ipv6(struct packet *pkt, const struct backend *backend,
-						    struct inner *inner)
+						    struct inner *inner, __u8 mode, struct shim shim)
 {
-	__u32 shim = shim_len(backend), len = shim + inner->len;
+	__u32 len = shim.len + inner->len;
 	struct ipv6hdr *ip;
+	void *frame;
 
-	if (backend->mode == FORWARD_GUE)
+	if (shim.protocol == IPPROTO_UDP)
 		inner->sum = sum_inner(pkt->ctx, inner->l3_offset, inner->len);
-	if (bpf_xdp_adjust_head(pkt->ctx, -(int)(sizeof(*ip) + shim)))
+	if (bpf_xdp_adjust_head(pkt->ctx, -(int)(sizeof(*ip) + shim.len)))
 		return DROP_NO_HEADROOM;
-	pkt->frame = frame_start(pkt->ctx);
+	frame = frame_start(pkt->ctx);
 	pkt->end = frame_end(pkt->ctx);
-	ip = pkt->frame + inner->l3_offset;
-	if (pkt->frame + L3_OFFSET_MAX > pkt->end || (void *)(ip + 1) > pkt->end)
+	ip = frame + inner->l3_offset;
+	if ((inner->l3_offset != ETH_HLEN && frame + L3_OFFSET_MAX > pkt->end) || (void *)(ip + 1) > pkt->end)
 		return DROP_NO_HEADROOM;
-	write_l2(pkt->frame, backend, inner, bpf_htons(ETH_P_IPV6));
-	write_outer_ipv6(ip, pkt->hash, backend, inner, len);
-	if (write_shim(pkt, backend, inner, ip + 1, len))
+	write_l2(frame, backend, inner, bpf_htons(ETH_P_IPV6));
+	write_outer_ipv6(ip, pkt->hash, backend, inner, shim.protocol, len);
+	if (!shim.len)
+		return CONTINUE;
+	if (write_shim(pkt, mode, backend, inner, ip + 1, len))
 		return DROP_NO_HEADROOM;
-	if (backend->mode == FORWARD_GUE && write_udp_checksum(pkt, backend, inner, ip, len))
+	if (shim.protocol == IPPROTO_UDP && write_udp_checksum(pkt, backend, inner, ip, len))
 		return DROP_NO_HEADROOM;
 	return CONTINUE;
 }
 
-__stage enum verdict forward_tunnel(struct packet *pkt)
+__stage enum verdict push_outer(struct packet *pkt, __u32 l3_offset, __u8 mode, _Bool is_ipv6)
 {
 	const struct backend *backend = pkt->backend;
 	struct inner inner = {};
-	enum verdict verdict;
+	enum verdict verdict = read_inner(pkt, &inner, l3_offset, is_ipv6);
+	struct shim shim;
 
-	verdict = read_inner(pkt, &inner);
 	if (verdict)
 		return verdict;
-	verdict = is_ipv4_mapped(&backend->addr) ? push_outer_ipv4(pkt, backend, &inner)
-						 : push_outer_ipv6(pkt, backend, &inner);
-	if (verdict)
-		return verdict;
-	return leave(pkt, TX_IPIP - FORWARD_IPIP + backend->mode, REDIRECT_IPIP - FORWARD_IPIP + backend->mode);
+	shim = shim_of(mode, backend, &inner);
+	return is_ipv4_mapped(&backend->addr) ? push_outer_ipv4(pkt, backend, &inner, mode, shim)
+					      : push_outer_ipv6(pkt, backend, &inner, mode, shim);
+}
+
+static __always_inline enum verdict push_outer_untagged(struct packet *pkt, __u8 mode)
+{
+	return pkt->is_ipv6 ? push_outer(pkt, ETH_HLEN, mode, 1) : push_outer(pkt, ETH_HLEN, mode, 0);
+}
+
+/*
+ * `way`: the backend's mode and flags, as in forward(). Inlined more than once: the commonest packets' headers are
+ * mostly constants then, and that is worth 5 ns.
+ */
+__stage enum verdict forward_tunnel(struct packet *pkt, __u32 way)
+{
+	_Bool is_untagged = pkt->l3 == pkt->frame + ETH_HLEN;
+	__u8 mode = way;
+
+	if (!(way & BACKEND_RESOLVED << 8))
+		return DROP_NO_NEXT_HOP;
+	if (is_untagged && mode == FORWARD_IPIP)
+		return push_outer_untagged(pkt, FORWARD_IPIP) ?: leave(pkt, TX_IPIP, REDIRECT_IPIP);
+	if (is_untagged && mode == FORWARD_GUE)
+		return push_outer_untagged(pkt, FORWARD_GUE) ?: leave(pkt, TX_GUE, REDIRECT_GUE);
+	return push_outer(pkt, bounded(length(pkt->frame, pkt->l3), 0x1f), mode, pkt->is_ipv6)
+		     ?: leave(pkt, TX_IPIP - FORWARD_IPIP + mode, REDIRECT_IPIP - FORWARD_IPIP + mode);
 }

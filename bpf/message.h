@@ -15,30 +15,6 @@
 
 #define IPV4_MTU_MIN 68 /* RFC 791 3.2 */
 
-enum message_kind {
-	MESSAGE_ECHO = 1,
-	MESSAGE_FLOW_ERROR,   /* about a packet of a backend to its client: goes to the backend */
-	MESSAGE_TUNNEL_ERROR, /* about a packet of the balancer to a backend: goes to the client */
-};
-
-/* What is read of it; addresses as in struct packet, and as the client's packets have them. */
-struct message {
-	__u64 src_hi;
-	__u64 src_lo;
-	__u64 dst_hi; /* beforehand: the message's own destination */
-	__u64 dst_lo;
-	__u64 end_hi; /* tunnel error: the outer destination */
-	__u64 end_lo;
-	__u32 ports;
-	__u16 quote; /* tunnel error: offset of the client's packet in the frame */
-	__u16 quote_len;
-	__u16 told;    /* tunnel error about its size: the MTU that it tells; else 0 */
-	__u16 mtu;     /* and what is left of it for the client's packet */
-	__u8 kind;     /* enum message_kind */
-	__u8 protocol; /* of the flow; 0: a tunnel's packet of which no client is to be told */
-	_Bool is_ipv6; /* the flow */
-};
-
 /* By outer destination: what a router on the path has said of its MTU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -245,7 +221,7 @@ __attribute__((noinline)) int hear(struct xdp_md *ctx, __u32 l3_offset, __u32 l4
 /* `l4`: an ICMP or ICMPv6 header, if pkt.protocol says so. */
 __stage enum verdict parse_message(struct packet *pkt, void *l4)
 {
-	struct message *message = pkt->message;
+	struct message *message = &pkt->message;
 	enum verdict verdict;
 
 	if (pkt->protocol != (pkt->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
@@ -258,7 +234,7 @@ __stage enum verdict parse_message(struct packet *pkt, void *l4)
 	    !hear(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, l4),
 		  (__u32)pkt->is_ipv6 << 16 | pkt->l4_len, message))
 		return PASS_TUNNEL_ERROR;
-	pkt->is_message = 1;
+	pkt->kind = PACKET_IS_MESSAGE;
 	pkt->l4 = l4;
 	if (message->kind == MESSAGE_ECHO) {
 		pkt->ports = 0;

@@ -21,28 +21,40 @@ static __always_inline void write_l2(void *frame, const struct backend *backend,
 	if (inner->l3_offset > ETH_HLEN) {
 		*(__u32 *)next = inner->vlan[0];
 		next += sizeof(struct vlan_tag);
-	}
-	if (inner->l3_offset > ETH_HLEN + sizeof(struct vlan_tag)) {
-		*(__u32 *)next = inner->vlan[1];
-		next += sizeof(struct vlan_tag);
+		if (inner->l3_offset > ETH_HLEN + sizeof(struct vlan_tag)) {
+			*(__u32 *)next = inner->vlan[1];
+			next += sizeof(struct vlan_tag);
+		}
 	}
 	*(__be16 *)next = ethertype;
 }
 
-static __always_inline __u8 outer_protocol(const struct backend *backend, const struct inner *inner)
+/* What the mode puts between the outer IP header and the packet: how many bytes, and how the outer header names it. */
+struct shim {
+	__u32 len;
+	__u32 protocol;
+};
+
+static __always_inline struct shim shim_of(__u8 mode, const struct backend *backend, const struct inner *inner)
 {
-	switch (backend->mode) {
+	switch (mode) {
 	case FORWARD_GRE:
-		return IPPROTO_GRE;
+		return (struct shim){
+			.len = sizeof(struct gre_header) + (backend->flags & BACKEND_KEYED ? sizeof(__be32) : 0),
+			.protocol = IPPROTO_GRE,
+		};
 	case FORWARD_GUE:
-		return IPPROTO_UDP;
+		return (struct shim){
+			.len = sizeof(struct udphdr) + (backend->flags & BACKEND_BARE ? 0 : sizeof(struct gue_header)),
+			.protocol = IPPROTO_UDP,
+		};
 	default:
-		return inner->protocol;
+		return (struct shim){ 0, inner->protocol };
 	}
 }
 
 static __always_inline void write_outer_ipv4(__u32 *ip, __u64 hash, const struct backend *backend,
-					     const struct inner *inner, __u32 len)
+					     const struct inner *inner, __u32 protocol, __u32 len)
 {
 	__be32 source = *(__be32 *)&backend->source.s6_addr[12];
 	__u32 id = 0;
@@ -56,14 +68,14 @@ static __always_inline void write_outer_ipv4(__u32 *ip, __u64 hash, const struct
 		id = bpf_get_prandom_u32() & 0xffff;
 	ip[0] = bpf_htonl(0x45U << 24 | inner->tos << 16 | len);
 	ip[1] = bpf_htonl(id << 16 | (inner->is_df ? IP_DF : 0));
-	ip[2] = bpf_htonl(OUTER_TTL << 24 | outer_protocol(backend, inner) << 16);
+	ip[2] = bpf_htonl(OUTER_TTL << 24 | protocol << 16);
 	ip[3] = source;
 	ip[4] = *(__be32 *)&backend->addr.s6_addr[12];
 	*((__u16 *)ip + 5) = fold_checksum((__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4]);
 }
 
 static __always_inline void write_outer_ipv6(struct ipv6hdr *ip, __u64 hash, const struct backend *backend,
-					     const struct inner *inner, __u32 payload_len)
+					     const struct inner *inner, __u32 protocol, __u32 payload_len)
 {
 	__u64 low = load_u64(backend->source.s6_addr + 8);
 
@@ -74,31 +86,18 @@ static __always_inline void write_outer_ipv6(struct ipv6hdr *ip, __u64 hash, con
 	}
 	/* Never 0, which says that there is no label. */
 	*(__be32 *)ip = bpf_htonl(6U << 28 | inner->tos << 20 | (hash & FLOW_LABEL_MASK) | 1);
-	*((__be32 *)ip + 1) = bpf_htonl(payload_len << 16 | outer_protocol(backend, inner) << 8 | OUTER_TTL);
+	*((__be32 *)ip + 1) = bpf_htonl(payload_len << 16 | protocol << 8 | OUTER_TTL);
 	*(__u64 *)&ip->saddr.s6_addr[0] = load_u64(backend->source.s6_addr);
 	*(__u64 *)&ip->saddr.s6_addr[8] = low;
 	*(__u64 *)&ip->daddr.s6_addr[0] = load_u64(backend->addr.s6_addr);
 	*(__u64 *)&ip->daddr.s6_addr[8] = load_u64(backend->addr.s6_addr + 8);
 }
 
-/* Bytes between the outer IP header and the packet. */
-static __always_inline __u32 shim_len(const struct backend *backend)
-{
-	switch (backend->mode) {
-	case FORWARD_GRE:
-		return sizeof(struct gre_header) + (backend->flags & BACKEND_KEYED ? sizeof(__be32) : 0);
-	case FORWARD_GUE:
-		return sizeof(struct udphdr) + (backend->flags & BACKEND_BARE ? 0 : sizeof(struct gue_header));
-	default:
-		return 0;
-	}
-}
-
 /* What lies between the outer IP header and the packet; -1: the frame is too short for it. */
-static __always_inline int write_shim(struct packet *pkt, const struct backend *backend, const struct inner *inner,
-				      void *shim, __u32 len)
+static __always_inline int write_shim(struct packet *pkt, __u8 mode, const struct backend *backend,
+				      const struct inner *inner, void *shim, __u32 len)
 {
-	if (backend->mode == FORWARD_GRE) {
+	if (mode == FORWARD_GRE) {
 		struct gre_header *gre = shim;
 
 		if ((void *)(gre + 1) > pkt->end)
@@ -111,7 +110,7 @@ static __always_inline int write_shim(struct packet *pkt, const struct backend *
 			gre->flags = bpf_htons(GRE_HAS_KEY);
 			gre->key[0] = backend->key;
 		}
-	} else if (backend->mode == FORWARD_GUE) {
+	} else {
 		struct udphdr *udp = shim;
 		struct gue_header *gue = (void *)(udp + 1);
 

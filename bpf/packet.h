@@ -34,6 +34,36 @@ struct extension_header {
 
 #define IP_DF 0x4000 /* of an IPv4 header's flags and fragment offset */
 
+enum message_kind {
+	MESSAGE_ECHO = 1,
+	MESSAGE_FLOW_ERROR,   /* about a packet of a backend to its client: goes to the backend */
+	MESSAGE_TUNNEL_ERROR, /* about a packet of the balancer to a backend: goes to the client */
+};
+
+/* What is read of an ICMP message; addresses as in struct packet, and as the client's packets have them. */
+struct message {
+	__u64 src_hi;
+	__u64 src_lo;
+	__u64 dst_hi; /* beforehand: the message's own destination */
+	__u64 dst_lo;
+	__u64 end_hi; /* tunnel error: the outer destination */
+	__u64 end_lo;
+	__u32 ports;
+	__u16 quote; /* tunnel error: offset of the client's packet in the frame */
+	__u16 quote_len;
+	__u16 told;    /* tunnel error about its size: the MTU that it tells; else 0 */
+	__u16 mtu;     /* and what is left of it for the client's packet */
+	__u8 kind;     /* enum message_kind */
+	__u8 protocol; /* of the flow; 0: a tunnel's packet of which no client is to be told */
+	_Bool is_ipv6; /* the flow */
+};
+
+/* What a packet is to its flow: in bits 0-7 the TCP header's byte 13, of UDP and messages 0; and this. */
+enum packet_kind {
+	/* ICMP or ICMPv6; but for echo requests, addresses, ports and protocol are its flow's */
+	PACKET_IS_MESSAGE = 1 << 9,
+};
+
 struct packet {
 	struct xdp_md *ctx;
 	void *frame; /* its bytes: from here ... */
@@ -49,9 +79,7 @@ struct packet {
 	__u32 ports; /* the L4 header's first four bytes: source, then destination */
 	__u8 protocol;
 	_Bool is_ipv6;
-	__u8 tcp_flags;	  /* 0: UDP, a message */
-	_Bool is_message; /* ICMP or ICMPv6; but for echo requests, addresses, ports and protocol are its flow's */
-	struct message *message;
+	__u16 kind; /* enum packet_kind */
 
 	struct service *service;
 	struct backend *backend;
@@ -60,12 +88,14 @@ struct packet {
 	__u32 slot_index; /* of all slots */
 	__u64 slot_word;  /* enum slot_layout */
 	__u64 hash;
+
+	struct message message; /* only of a message: written by parse_message() */
 };
 
 /* TCP: SYN without ACK, the packet that opens a flow. */
 static __always_inline _Bool is_syn(const struct packet *pkt)
 {
-	return (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return (pkt->kind & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
 static __always_inline void *frame_start(const struct xdp_md *ctx)
@@ -95,13 +125,31 @@ static __always_inline __u32 length(const void *frame, const void *end)
 	return bytes;
 }
 
-static __always_inline _Bool is_ipv4_mapped(const struct in6_addr *addr)
-{
-	return !*(const __u64 *)&addr->s6_addr[0] && *(const __u32 *)&addr->s6_addr[8] == bpf_htonl(0xffff);
-}
-
 /* Eight bytes as they lie in memory; by a void pointer, for clang splits the load where it knows of less alignment. */
 static __always_inline __u64 load_u64(const void *from)
 {
 	return *(const __u64 *)from;
+}
+
+static __always_inline _Bool is_ipv4_mapped(const struct in6_addr *addr)
+{
+	return !load_u64(addr->s6_addr) && *(const __u32 *)&addr->s6_addr[8] == bpf_htonl(0xffff);
+}
+
+/* What the stages may find that none has set; all else is written before it is read. */
+static __always_inline void begin(struct packet *pkt, struct xdp_md *ctx)
+{
+	pkt->ctx = ctx;
+	pkt->frame = frame_start(ctx);
+	pkt->end = frame_end(ctx);
+	pkt->bytes = length(pkt->frame, pkt->end);
+	pkt->src_hi = 0;
+	pkt->dst_hi = 0;
+	pkt->is_ipv6 = 0;
+	pkt->kind = 0;
+	pkt->service = NULL;
+	pkt->backend_id = 0;
+	pkt->slot = 0;
+	pkt->slot_word = 0;
+	pkt->hash = 0;
 }

@@ -138,14 +138,14 @@ __stage enum verdict parse(struct packet *pkt)
 /* A service's packet: its whole L4 header must be there. */
 __stage enum verdict parse_l4(struct packet *pkt)
 {
-	if (pkt->is_message)
+	if (pkt->kind & PACKET_IS_MESSAGE)
 		return CONTINUE;
 	if (pkt->protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = pkt->l4;
 
 		if (pkt->l4_len < sizeof(*tcp) || (void *)(tcp + 1) > pkt->end)
 			return DROP_TRUNCATED;
-		pkt->tcp_flags = *((__u8 *)tcp + 13);
+		pkt->kind = *((__u8 *)tcp + 13);
 	} else {
 		struct udphdr *udp = pkt->l4;
 

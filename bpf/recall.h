@@ -177,7 +177,6 @@ __stage enum verdict recall_flow(struct packet *pkt)
 		return CONTINUE;
 	pkt->backend_id = recall(pkt->hash, pkt->slot_word, pkt->slot_index, service->id,
 				 (__u32)service->idle << PACKET_IDLE_SHIFT |
-					 (service->flags & SERVICE_SYN_OPENS ? PACKET_SYN_OPENS : 0) |
-					 (pkt->is_message ? PACKET_IS_MESSAGE : 0) | pkt->tcp_flags);
+					 (service->flags & SERVICE_SYN_OPENS ? PACKET_SYN_OPENS : 0) | pkt->kind);
 	return CONTINUE;
 }

@@ -71,7 +71,7 @@ __stage enum verdict answer_without_backend(struct packet *pkt)
 {
 	if (pkt->backend_id)
 		return CONTINUE;
-	if (pkt->is_message || !(pkt->service->flags & SERVICE_REJECT))
+	if (pkt->kind & PACKET_IS_MESSAGE || !(pkt->service->flags & SERVICE_REJECT))
 		return DROP_NO_BACKEND;
 	/* Never 0, but the verifier takes any result of a program as possible. */
 	return (enum verdict)reject(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4), pkt->l4_len,

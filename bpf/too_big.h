@@ -71,7 +71,7 @@ __attribute__((noinline)) int too_big(struct xdp_md *ctx, __u32 l3_offset, __u32
 
 __stage enum verdict answer_too_big(struct packet *pkt)
 {
-	if (pkt->is_message)
+	if (pkt->kind & PACKET_IS_MESSAGE)
 		return DROP_TOO_BIG; /* never an error about an error: RFC 1122 3.2.2, RFC 4443 2.4 (e) */
 	/* Never 0, but the verifier takes any result of a program as possible. */
 	return (enum verdict)too_big(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4), pkt->l4_len,

@@ -83,7 +83,7 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 /* Only if this flow's packets do go there, and nothing but a tunnel: else somebody has made it up. */
 __stage enum verdict tell_client(struct packet *pkt)
 {
-	const struct message *message = pkt->message;
+	const struct message *message = &pkt->message;
 	const struct backend *backend = pkt->backend;
 
 	if (backend->mode == FORWARD_DR || load_u64(backend->addr.s6_addr) != message->end_hi ||

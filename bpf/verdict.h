@@ -59,7 +59,8 @@ static __always_inline void count_forwarded(const struct packet *pkt, _Bool is_r
 		count->tx_packets++;
 		count->tx_bytes += pkt->bytes;
 	}
-	count->syns += is_syn(pkt);
+	if (is_syn(pkt))
+		count->syns++;
 }
 
 static __always_inline void count_ended(const struct packet *pkt, enum verdict verdict)

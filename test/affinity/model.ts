@@ -3,6 +3,7 @@
  * flow in full (fixtures/flows.ts). LINIMO_SEED repeats a run; LINIMO_PACKETS makes it longer.
  */
 import t from 'tap'
+import { backendLayout } from '../../src/dataplane/layout.js'
 import { skip } from '../fixtures/native.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { changeKinds, createChanges } from './fixtures/changes.js'
@@ -173,9 +174,10 @@ for (const [index, variant] of variants.entries())
         site.services.flatMap(({ backends }) => backends.filter(({ admin }) => admin !== 'removed')),
       ).size
       const records = new Uint8Array(site.dataplane.memory('backends'))
-      const present = Array.from({ length: records.length / 64 }, (_, id) => records[id * 64 + 20]).filter(
-        Boolean,
-      )
+      const present = Array.from(
+        { length: records.length / 64 },
+        (_, id) => records[id * 64 + backendLayout.fields.mode.offset],
+      ).filter(Boolean)
       t.equal(present.length, used, 'ids in use')
     },
   )

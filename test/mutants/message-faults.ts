@@ -161,7 +161,7 @@ export const messageFaults: readonly Fault[] = [
   {
     description: 'an error without a backend is answered',
     file: 'reject.h',
-    search: 'pkt->is_message || ',
+    search: 'pkt->kind & PACKET_IS_MESSAGE || ',
     replace: '',
   },
 ]

@@ -113,8 +113,8 @@ export const tunnelFaults: readonly Fault[] = [
   {
     description: 'padding counts as packet',
     file: 'inner.h',
-    search: 'bounded(length(pkt->l3, pkt->l4) + pkt->l4_len, 0x1ffff)',
-    replace: 'bounded(length(pkt->l3, pkt->end), 0x1ffff)',
+    search: 'bpf_ntohs(ip->tot_len)',
+    replace: 'length(l3, end)',
   },
   {
     description: 'an MSS is raised',
@@ -149,14 +149,32 @@ export const tunnelFaults: readonly Fault[] = [
   {
     description: 'every service’s MSS is lowered',
     file: 'forward.h',
-    search: 'pkt->tcp_flags & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS',
-    replace: 'pkt->tcp_flags & TCP_SYN',
+    search: 'pkt->kind & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS',
+    replace: 'pkt->kind & TCP_SYN',
   },
   {
     description: 'a packet may be one byte longer than its path takes',
     file: 'forward.h',
-    search: 'length(pkt->l3, pkt->end) > pkt->backend->mtu',
-    replace: 'length(pkt->l3, pkt->end) > pkt->backend->mtu + 1U',
+    search: 'length(pkt->l3, pkt->end) > mtu',
+    replace: 'length(pkt->l3, pkt->end) > mtu + 1',
+  },
+  {
+    description: 'VLAN tags count towards the MTU',
+    file: 'forward.h',
+    search: 'length(pkt->l3, pkt->end) > mtu',
+    replace: 'pkt->bytes - ETH_HLEN > mtu',
+  },
+  {
+    description: 'a SYN or a message goes to a backend without a next hop',
+    file: 'forward.h',
+    search: 'if (!(pkt->backend->flags & BACKEND_RESOLVED))',
+    replace: 'if (0)',
+  },
+  {
+    description: 'a packet goes to a backend without a next hop',
+    file: 'forward_tunnel.h',
+    search: 'if (!(way & BACKEND_RESOLVED << 8))',
+    replace: 'if (0)',
   },
   {
     description: 'merged packets are answered',
@@ -179,7 +197,7 @@ export const tunnelFaults: readonly Fault[] = [
   {
     description: 'an error is answered by an error',
     file: 'too_big.h',
-    search: 'if (pkt->is_message)',
+    search: 'if (pkt->kind & PACKET_IS_MESSAGE)',
     replace: 'if (0)',
   },
 ]
