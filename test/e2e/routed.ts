@@ -214,6 +214,19 @@ t.test(
   },
 )
 
+t.test("no router's word makes a path take less than clients send anyway", { skip }, async t => {
+  const site = await openSite(t)
+  const { client, backends, setMtu } = site.lab
+  const { address6 } = backends[0]!
+  await site.start()
+  await setMtu('mid', 1300)
+  t.equal((await site.records.backend(address6))?.mtu, 1460)
+  await send(client, VIP6, 1400)
+  const { mtu } = await becomes(site, address6, ({ mtu }) => mtu < 1460)
+  t.same([...(await site.records.pathMtus())], [[address6, 1300]])
+  t.equal(mtu, 1280, 'not 1260: less is told to no IPv6 client with success')
+})
+
 t.test("what the balancer's own host has learnt of the path counts too", { skip }, async t => {
   const site = await openSite(t)
   const { balancer, backends, setMtu } = site.lab
