@@ -19,7 +19,7 @@ struct mss_option {
 /* A program of its own, verified once; for SYNs only. `most`: the largest MSS. */
 __attribute__((noinline)) int clamp_mss(struct xdp_md *ctx, __u32 l4_offset, __u32 most)
 {
-	struct tcphdr *tcp = frame_start(ctx) + bounded(l4_offset, 0x3ff);
+	struct tcphdr *tcp = frame_start(ctx) + bounded(l4_offset, 0x3fff);
 	void *options = tcp + 1, *end = frame_end(ctx);
 	__u32 at = 0, len;
 

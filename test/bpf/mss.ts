@@ -2,6 +2,7 @@
 import t from 'tap'
 import { concat, counting, hex, readU16, u16 } from '../fixtures/bytes.js'
 import { instance, sent } from '../fixtures/cases.js'
+import { destinationOptions } from '../fixtures/frames.js'
 import { wrongChecksumsOf } from '../fixtures/parse.js'
 import { tcp, tcpFlags, udp } from '../fixtures/transport.js'
 import { tunnelTables, VIPS, variants } from '../fixtures/tunnels.js'
@@ -84,6 +85,24 @@ t.test('options that make no sense stay as they are', async t => {
       const given = Uint8Array.from(options)
       t.equal(hex(arrived(vip, given)), hex(given), `${vip}, ${hex(given)}`)
     }
+})
+
+t.test('however far the TCP header is', async t => {
+  const vip = VIPS.find(is6)!
+  for (const units of [100, 121, 122, 123, 124, 130]) {
+    const bytes = sent(vip, tcp({ from: 40000, to: first!.port, flags: SYN, options: mss(9000) }), {
+      ip: { extensions: [destinationOptions(units)] },
+    })
+    const { inner } = unwrap(dataPlane.run(bytes).packet)
+    t.same(wrongChecksumsOf(inner), [])
+    t.equal(
+      hex(inner.subarray(-4)),
+      hex(mss(1500 - first!.overhead - 60)),
+      `${units} units of options before it`,
+    )
+    const headers = 40 + 8 * (units + 1)
+    t.equal(hex(inner.subarray(0, headers)), hex(bytes.subarray(14, 14 + headers)), 'which stay as they were')
+  }
 })
 
 t.test('bytes behind the data offset are payload', async t => {
