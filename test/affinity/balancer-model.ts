@@ -57,7 +57,12 @@ const play = async (site: BalancedSite, packets: number, omitted: readonly Balan
     await population.play(site.now() + ms)
     await site.sweepSome(Math.ceil(entries() * sweepShare))
   }
-  while (tally.packets < packets && tally.breaks.length === 0) {
+  /** A rare kind of change has to wait for its occasion: then the history goes on, for as long again. */
+  const goesOn = (): boolean =>
+    tally.packets < packets ||
+    (tally.packets < 2 * packets &&
+      balancedKinds.some(kind => !omitted.includes(kind) && !changes.counts.has(kind)))
+  while (goesOn() && tally.breaks.length === 0) {
     if (random.chance(0.01)) sweepShare = random.pick([0.01, 0.03, 0.2, 1])
     await step()
     await changes.step()
