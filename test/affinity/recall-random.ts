@@ -5,7 +5,7 @@ import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { compareRecall } from './fixtures/recall-compare.js'
 import { openWorld } from './fixtures/world.js'
 
-const seed = chosenSeed(Date.now() >>> 0)
+const seed = chosenSeed(20_261_121)
 const CASES = 12_000
 
 t.test('any packet, in any slot, over any bucket, goes and is stored as the rules say', { skip }, async t => {
