@@ -66,13 +66,15 @@ t.test('each tunnel, each mix of families, with the node as its source', { skip 
   const answers = await talk(allCases)
   const files = await capture.end()
   const judged = await judgeFrames(lab, files, allCases, NODE)
-  for (const { name, outer, tunnel } of allCases)
+  for (const one of allCases) {
+    const { name, outer, tunnel } = one
+    const sent = 8 + 8 + new Set(datagrams(one)).size
     await t.test(name, async t => {
-      const { http, udp } = answers.find(one => one.name === name)!
+      const { http, udp } = answers.find(answer => answer.name === name)!
       for (const name of [...http, ...udp]) t.match(name, /^b[12]$/, 'nginx and the UDP echo answer')
       const { packets, flows, direct, byBalancer, values, differences } = judged[name]!
       t.same(differences, [], 'every frame on every leg is as scapy builds it')
-      t.ok(packets > 60 && flows > 20, `${packets} packets of ${flows} flows`)
+      t.ok(packets > 60 && flows >= sent, `${packets} packets of ${flows} flows, ${sent} at least`)
       t.ok(direct > 40, `${direct} answers go from the rack to the edge`)
       t.equal(byBalancer, 0, 'and none by the balancer')
       t.equal(values.source, 1)
@@ -80,6 +82,7 @@ t.test('each tunnel, each mix of families, with the node as its source', { skip 
       if (outer === 6) t.ok(values.label! > 10, 'flow labels differ')
       if (tunnel.startsWith('gue')) t.ok(values.port! > 10, 'source ports differ')
     })
+  }
   await t.test('tshark finds nothing malformed and no wrong checksum', async t => {
     for (const [leg, file] of Object.entries(files)) t.same(complaintsAbout(file), [], leg)
   })
