@@ -1,22 +1,11 @@
 /** What the balancer's configuration says of one of its backends. Pure. */
 import { addressFamily, canonicalAddress } from '../address.js'
 import { parseConfig } from '../config.js'
+import { shimBytes } from '../dataplane/encapsulation.js'
 import { BalancerError } from '../errors.js'
 import { type Forward, forwardOf, type TunnelForward } from '../model.js'
 import { type Flags, hostPart } from './flags.js'
 import { DEFAULT_GUE_PORT, type Tunnel, type Wanted } from './wanted.js'
-
-/** Bytes between the IP headers: RFC 2784, RFC 2890; UDP and GUE. */
-const between = (forward: TunnelForward): number => {
-  switch (forward.mode) {
-    case 'ipip':
-      return 0
-    case 'gre':
-      return forward.key === null ? 4 : 8
-    case 'gue':
-      return forward.variant === 0 ? 12 : 8
-  }
-}
 
 const unique = <T>(items: readonly T[]): T[] => [
   ...new Map(items.map(item => [JSON.stringify(item), item])).values(),
@@ -64,7 +53,7 @@ export const wantedFromConfig = (text: string, name: string, flags: Flags): Want
       ? [
           {
             mode: forward.mode,
-            between: between(forward),
+            between: shimBytes(forward),
             outer: addressFamily(outer),
             inner: addressFamily(vip),
           },
