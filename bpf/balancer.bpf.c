@@ -19,6 +19,8 @@ const volatile struct config config SEC(".rodata.config") = {
 	.interface_mask = 15,
 	.answers_per_second = 1000,
 	.cache_bits = 17,
+	.connection_bits = 4,
+	.reply_mask = 8191,
 };
 
 #include "packet.h"
@@ -27,6 +29,9 @@ const volatile struct config config SEC(".rodata.config") = {
 #include "message.h"
 #include "ping.h"
 #include "ring.h"
+#include "replies.h"
+#include "connection.h"
+#include "client_route.h"
 #include "recall.h"
 #include "reject.h"
 #include "forward.h"
@@ -42,6 +47,13 @@ const volatile enum slot_layout slot_layout_btf;
 const volatile enum slot_state slot_state_btf;
 const volatile enum flow_layout flow_layout_btf;
 const volatile enum flow_class flow_class_btf;
+const volatile enum verdict_layout verdict_layout_btf;
+const volatile enum client_route_kind client_route_kind_btf;
+const volatile enum client_routes client_routes_btf;
+const volatile enum connection_kind connection_kind_btf;
+const volatile enum connection_seen connection_seen_btf;
+const volatile enum connection_state connection_state_btf;
+const volatile enum index_layout index_layout_btf;
 
 SEC("xdp")
 int balance(struct xdp_md *ctx)

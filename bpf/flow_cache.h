@@ -35,10 +35,11 @@ struct {
 	__type(value, struct flow_count);
 } flow_counts SEC(".maps");
 
+/* The flow clock, then the connection clock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, __u64);
 } test_clock SEC(".maps");

@@ -4,7 +4,7 @@
 
 #include "packet.h"
 
-#define VERDICTS_MAX 64
+#define VERDICTS_MAX 128
 
 /* By verdict: all that is not forwarded. */
 struct {
@@ -106,12 +106,12 @@ static __always_inline int conclude(const struct packet *pkt, enum verdict verdi
 	}
 	if (config.trace)
 		leave_trace(pkt, verdict);
-	switch (verdict >> 4) {
-	case PASS_NOT_IP >> 4:
+	switch (verdict >> VERDICT_ACTION_SHIFT) {
+	case PASS_NOT_IP >> VERDICT_ACTION_SHIFT:
 		return XDP_PASS;
-	case DROP_TRUNCATED >> 4:
+	case DROP_TRUNCATED >> VERDICT_ACTION_SHIFT:
 		return XDP_DROP;
-	case TX_DR >> 4:
+	case TX_DR >> VERDICT_ACTION_SHIFT:
 		return XDP_TX;
 	default:
 		return XDP_REDIRECT;

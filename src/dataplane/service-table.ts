@@ -92,7 +92,7 @@ export const createServiceTable = (
   }
 
   const write = (bucket: number, entry: ServiceEntry): void => {
-    const bytes = serviceLayout.encode({ ...entry, state: serviceState.SERVICE_USED })
+    const bytes = serviceLayout.encode({ pool: 0, ...entry, state: serviceState.SERVICE_USED })
     const next = new BigUint64Array(bytes.buffer)
     const at = bucket * wordsPerEntry
     for (let i = 0; i < wordsPerEntry; i++)

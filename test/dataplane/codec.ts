@@ -11,6 +11,7 @@ t.test('an IPv4 service is these bytes', async t => {
     protocol: 6,
     state: 1,
     flags: 1,
+    pool: 0,
     idle: 0,
     ringBase: 0x01020304,
     ringSize: 65537,
@@ -41,6 +42,7 @@ t.test('an IPv6 service has its address as it is', async t => {
     protocol: 17,
     state: 1,
     flags: 0,
+    pool: 0,
     idle: 0,
     ringBase: 0,
     ringSize: 251,
@@ -71,13 +73,22 @@ t.test('values of a wrong length are refused, not cut', async t => {
     testClock: 0,
     cacheBits: 4,
     cacheGrown: 0,
+    nat: 0,
+    connections: 0,
+    snatPrefixes: 0,
+    snatPool: 0,
+    connectionBits: 4,
+    replyMask: 15,
+    snatTimes: 0,
+    localNet: [0n, 0n, 0n, 0n],
+    localMask: [0n, 0n, 0n, 0n],
   }
   t.throws(() => configLayout.encode(config), RangeError)
   t.throws(() => backendCountLayout.decode(new Uint8Array(39)), RangeError)
 })
 
-t.test('a verdict carries its action in its upper four bits, as its name does in its prefix', async t => {
+t.test('a verdict carries its action in bits 5 and 6, as its name does in its prefix', async t => {
   const actions = { PASS: 0, DROP: 1, TX: 2, REDIRECT: 3 } as const
   for (const [name, value] of Object.entries(verdict))
-    if (name !== 'CONTINUE') t.equal(value >> 4, actions[name.split('_', 1)[0] as keyof typeof actions], name)
+    if (name !== 'CONTINUE') t.equal(value >> 5, actions[name.split('_', 1)[0] as keyof typeof actions], name)
 })
