@@ -2,6 +2,7 @@
 import { BalancerError } from '../errors.js'
 import type { Log } from '../log.js'
 import { type BpfMap, loadNative, type TestRunResult, type XdpLink, type XdpMode } from '../native.js'
+import { type ClientRoute, createClientRoutesTable } from './client-routes-table.js'
 import { type Counts, createCounts } from './counts.js'
 import { convertTables, lackingCounts, loadFor, otherTables } from './found-maps.js'
 import { closeFound, type Found } from './generation.js'
@@ -72,10 +73,15 @@ export class Dataplane {
   readonly #log: Log
   /** What its packets have been counted as. */
   readonly counts: Counts = createCounts(() => this.#loaded)
+  readonly #clientRoutes
 
   private constructor(loaded: Loaded, log: Log) {
     this.#loaded = loaded
     this.#log = log
+    this.#clientRoutes = createClientRoutesTable(
+      () => this.memory('client_routes'),
+      ifindex => this.outPort(ifindex),
+    )
   }
 
   /** Loads the program with fresh maps; attached to nothing. @throws BalancerError, or the kernel's error with `log` */
@@ -330,6 +336,11 @@ export class Dataplane {
   /** The devmap's place of an interface, made on first use. @throws BalancerError `ERR_LIMIT` */
   outPort(ifindex: number): number {
     return this.#outPorts.of(ifindex)
+  }
+
+  /** How replies to clients, and SNAT, leave: see ClientRoutesTable.set. @throws BalancerError `ERR_LIMIT` */
+  setClientRoutes(family: 4 | 6, routes: readonly ClientRoute[]): Promise<void> {
+    return this.#clientRoutes.set(family, routes)
   }
 
   /** The kernel's jiffies, now. */

@@ -43,6 +43,12 @@ export const mappedNames = [
   'flow_cache',
   'pressure',
   'test_clock',
+  'client_routes',
+  'connection_times',
+  'local_addresses',
+  'pools',
+  'replies',
+  'snat_prefixes',
 ] as const
 export type MappedName = (typeof mappedNames)[number]
 

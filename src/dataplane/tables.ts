@@ -3,6 +3,7 @@
  * larger program (growth.ts), and slots that are tracked move on as time passes (tracking.ts).
  */
 import type { Limits } from '../model.js'
+import type { ClientRoute } from './client-routes-table.js'
 import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from './counters.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
@@ -14,6 +15,7 @@ import { createPutting, type PuttingOptions } from './putting.js'
 import { createTracking, type Tracking, type TrackingOptions } from './tracking.js'
 
 export type { NextHop, WantedBackend } from './backends.js'
+export type { ClientRoute } from './client-routes-table.js'
 export type { EntryInterface } from './entry-interfaces.js'
 export type { WantedService } from './held.js'
 export type { LiveFlows, TrackingState } from './tracking.js'
@@ -41,6 +43,8 @@ export interface Tables extends Tracking {
   /** What is there: also what an adopted data plane held. */
   identities(): readonly string[]
   setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
+  /** How replies to clients leave: ClientRoutesTable.set. @throws BalancerError `ERR_LIMIT` */
+  setClientRoutes(family: 4 | 6, routes: readonly ClientRoute[]): Promise<void>
   /** Growth.fit, once the program is attached. @throws BalancerError `ERR_LIMIT` */
   fit(limits: Limits): Promise<void>
   /** Another key for the flow hash: every flow may change its slot. */
@@ -113,6 +117,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
       else writeInterfaces(dataplane.memory('interfaces'), wanted)
     },
+    setClientRoutes: (family, routes) => dataplane.setClientRoutes(family, routes),
     fit,
     setSeed: async wanted => {
       if (wanted !== dataplane.shape.seed) await reshape({ seed: wanted })
