@@ -56,7 +56,12 @@ export const addLink = async (a: End, b: End, options: { mtu?: number; xdp?: boo
   await a.host.run(['ethtool', '-K', a.device, 'gro', 'off']) // which came with XDP: it would merge what is captured
 }
 
-export const addSwitch = async (namespaces: Namespaces, name: string): Promise<Switch> => {
+/** @param options.whole frames are as on a real switch: whole checksums, none longer than the MTU, none merged */
+export const addSwitch = async (
+  namespaces: Namespaces,
+  name: string,
+  options: { readonly whole?: boolean } = {},
+): Promise<Switch> => {
   const host = await namespaces.add(name)
   await host.sysctl({ 'ipv6/conf/all/disable_ipv6': 1, 'ipv6/conf/default/disable_ipv6': 1 })
   await host.ip('link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0', 'link set br0 up')
@@ -69,6 +74,7 @@ export const addSwitch = async (namespaces: Namespaces, name: string): Promise<S
       `link set ${port} master br0`,
       `link set ${port} up`,
     )
+    if (options.whole) await Promise.all([fillChecksums(host, port), fillChecksums(to, device)])
     await to.ip(...onDevice(device, addresses))
     return port
   }
@@ -81,6 +87,7 @@ export const addSwitch = async (namespaces: Namespaces, name: string): Promise<S
       await fillChecksums(host, port)
       await fillChecksums(to, device)
       await attachPass(host, port)
+      if (options.whole) await host.run(['ethtool', '-K', port, 'gro', 'off'])
     },
   }
 }

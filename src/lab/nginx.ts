@@ -1,4 +1,7 @@
-/** A real web server for a backend: it answers any path, serves files, and keeps what is uploaded. */
+/**
+ * A real web server for a backend: it answers any path, serves files, and keeps what is uploaded. /who?token=T says the
+ * server's name, whom it sees asking, and T.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Host } from './namespaces.js'
@@ -21,7 +24,7 @@ export interface WebServer {
   readonly served: () => readonly Served[]
 }
 
-const config = (name: string, directory: string, files: string) => `
+const config = (name: string, directory: string, files: string, port: number) => `
 daemon off;
 user root;
 worker_processes 1;
@@ -40,9 +43,10 @@ http {
   sendfile on;
   add_header X-Backend ${name} always;
   server {
-    listen 80 default_server backlog=4096;
-    listen [::]:80 default_server backlog=4096;
+    listen ${port} default_server backlog=4096;
+    listen [::]:${port} default_server backlog=4096;
     location / { return 200 "${name}\\n"; }
+    location = /who { access_log off; return 200 "${name} $remote_addr $remote_port $arg_token\\n"; }
     location = /healthz { access_log off; return 200 "ok\\n"; }
     location /files/ { alias ${files}/; }
     location /slow/ { alias ${files}/; limit_rate 32k; }
@@ -71,9 +75,15 @@ const parseLine = (line: string): Served => {
  * @param directory the server's own files: made here
  * @param files     served below /files/, and at 32 kB/s below /slow/
  */
-export const webServer = (host: Host, name: string, directory: string, files: string): WebServer => {
+export const webServer = (
+  host: Host,
+  name: string,
+  directory: string,
+  files: string,
+  port = 80,
+): WebServer => {
   mkdirSync(directory, { recursive: true })
-  writeFileSync(`${directory}/nginx.conf`, config(name, directory, files))
+  writeFileSync(`${directory}/nginx.conf`, config(name, directory, files, port))
   let running: Running | undefined
 
   const waitUntilListening = async (server: Running) => {
@@ -95,7 +105,7 @@ export const webServer = (host: Host, name: string, directory: string, files: st
         '1',
         '-o',
         '/dev/null',
-        'http://127.0.0.1/healthz',
+        `http://127.0.0.1:${port}/healthz`,
       ])
       if (code === 0) return
       await sleep(50)
