@@ -44,6 +44,7 @@ export const mappedNames = [
   'pressure',
   'test_clock',
   'client_routes',
+  'connections',
   'connection_times',
   'local_addresses',
   'pools',
