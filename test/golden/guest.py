@@ -97,6 +97,25 @@ def received(sockets):
 known = {bytes.fromhex(mac.replace(':', '')) for mac in (CLIENT_MAC, BACKEND_MAC)}
 
 
+def open_cases():
+    """case(name, way, data): sends a frame, prints it and what comes of it, and returns that."""
+    sockets = {open_socket('c0'): 'client', open_socket('r0'): 'backend'}
+    by_name = {name: sock for sock, name in sockets.items()}
+    received(sockets)
+
+    def case(name, way, data):
+        print(f'case {name}')
+        print(f'{way} {data.hex()}')
+        by_name[way].send(data)
+        frames = received(sockets)
+        for to, frame in frames:
+            print(f'to-{to} {frame.hex()}')
+        sys.stdout.flush()
+        return frames
+
+    return case
+
+
 def ip(family, tos, df):
     if family == 4:
         return IP(src=CLIENT, dst=VIP, ttl=61, tos=tos, id=0x1234, flags='DF' if df else 0)
@@ -113,20 +132,7 @@ def from_router(packet):
 
 def main():
     set_up()
-    sockets = {open_socket('c0'): 'client', open_socket('r0'): 'backend'}
-    by_name = {name: sock for sock, name in sockets.items()}
-    received(sockets)
-
-    def case(name, way, data):
-        print(f'case {name}')
-        print(f'{way} {data.hex()}')
-        by_name[way].send(data)
-        frames = received(sockets)
-        for to, frame in frames:
-            print(f'to-{to} {frame.hex()}')
-        sys.stdout.flush()
-        return frames
-
+    case = open_cases()
     port = 8000
     for name, options in TUNNELS.items():
         for outer, backend in [(4, BACKEND), (6, BACKEND6)]:
@@ -187,4 +193,5 @@ def flow_errors(case, title, inner, port):
     case(f'{title} flow minimal', 'client', from_client(head / ICMPv6TimeExceeded() / Raw(quoted[:48])))
 
 
-main()
+if __name__ == '__main__':
+    main()

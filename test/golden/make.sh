@@ -1,9 +1,11 @@
 #!/bin/bash
-# Makes frames.txt again: what real IPVS makes of the frames that guest.py sends. IPVS runs in a user-mode Linux (Debian's
-# package), whose root is this machine's file tree: nothing is installed, no KVM, no network but the package download.
+# Makes frames.txt and frames-nat.txt again: what real IPVS makes of the frames that guest.py and guest_nat.py send. IPVS
+# runs in a user-mode Linux (Debian's package), whose root is this machine's file tree: nothing is installed, no KVM, no
+# network but the package download. With a name, guest or guest_nat, only that file.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
+guests=(${1:-guest guest_nat})
 work=$(mktemp -d /tmp/linimo-golden.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
@@ -23,8 +25,11 @@ mount -t tmpfs run /run
 mkdir -p /run/x/lib/modules
 ln -s $work/root/usr/lib/uml/modules/$release /run/x/lib/modules/$release
 for module in veth ip_vs ip_vs_rr; do modprobe -d /run/x \$module; done
-IPVSADM=$work/root/sbin/ipvsadm timeout 120 /usr/bin/python3 $PWD/guest.py >$work/frames 2>$work/errors
-echo \$? >$work/status
+export IPVSADM=$work/root/sbin/ipvsadm PYTHONDONTWRITEBYTECODE=1
+for guest in ${guests[@]}; do
+	unshare --net timeout 120 /usr/bin/python3 $PWD/\$guest.py >$work/\$guest 2>>$work/errors || exit
+done
+echo 0 >$work/status
 sync
 halt -f
 INIT
@@ -38,8 +43,12 @@ if [ "$(cat "$work/status" 2>/dev/null)" != 0 ]; then
 	tail -20 "$work/console" "$work/errors" >&2
 	exit 1
 fi
-{
-	echo "# IPVS of Linux $release: made by make.sh, explained in README.md"
-	cat "$work/frames"
-} >frames.txt
-echo "$(grep -c ^case frames.txt) cases from IPVS of Linux $release"
+for guest in "${guests[@]}"; do
+	frames=frames${guest#guest}.txt
+	frames=${frames/_/-}
+	{
+		echo "# IPVS of Linux $release: made by make.sh, explained in README.md"
+		cat "$work/$guest"
+	} >"$frames"
+	echo "$(grep -c ^case "$frames") cases from IPVS of Linux $release in $frames"
+done
