@@ -218,6 +218,10 @@ export interface NetlinkAddress {
   /** 4 or 16 bytes. */
   readonly address: Uint8Array
   readonly prefixLength: number
+  /** RT_SCOPE_*: 0 global, 253 link, 254 host. */
+  readonly scope: number
+  /** IFA_F_*: 1 secondary (IPv4) or temporary (IPv6), 8 duplicate, 32 deprecated, 64 tentative. */
+  readonly flags: number
 }
 
 export interface NetlinkRoute {
@@ -232,11 +236,29 @@ export interface NetlinkRoute {
   readonly mtu: number | null
   /** RTA_PREFSRC, 4 or 16 bytes: the source that the kernel prefers; null: none is said. */
   readonly source: Uint8Array | null
+  readonly tos: number
+  /** IPv6: bits of the source's prefix that it applies to; 0: to every source. */
+  readonly sourceLength: number
   readonly nextHops: readonly {
     readonly ifindex: number
     readonly gateway: Uint8Array | null
     readonly weight: number
+    /** RTNH_F_*: 1 dead, 16 its link is down. */
+    readonly flags: number
+    /** By the route itself: MPLS, SRv6 and others. */
+    readonly isEncapsulated: boolean
   }[]
+}
+
+/** Of policy routing (ip-rule(8)). */
+export interface NetlinkRule {
+  readonly family: 4 | 6
+  readonly priority: number
+  readonly table: number
+  /** FR_ACT_*: 1 to the table. */
+  readonly action: number
+  /** It does not apply to every packet, or not to every route of its table. */
+  readonly isSelective: boolean
 }
 
 export interface NetlinkNeighbour {
@@ -262,7 +284,10 @@ export declare class Netlink {
   constructor()
   links(): Promise<NetlinkLink[]>
   addresses(): Promise<NetlinkAddress[]>
-  routes(): Promise<NetlinkRoute[]>
+  /** @param limit of each family so many at most; default: all */
+  routes(limit?: number): Promise<NetlinkRoute[]>
+  /** None of a family that the kernel lacks. */
+  rules(): Promise<NetlinkRule[]>
   neighbours(): Promise<NetlinkNeighbour[]>
   /**
    * The kernel's own choice of route for a destination (RTM_GETROUTE), its one next hop filled in.

@@ -18,6 +18,7 @@ Napi::Function Netlink::Define(Napi::Env env) {
                          InstanceMethod<&Netlink::Addresses>("addresses"),
                          InstanceMethod<&Netlink::Routes>("routes"),
                          InstanceMethod<&Netlink::Neighbours>("neighbours"),
+                         InstanceMethod<&Netlink::Rules>("rules"),
                          InstanceMethod<&Netlink::RouteTo>("routeTo"),
                          InstanceMethod<&Netlink::Resolve>("resolve"),
                          InstanceMethod<&Netlink::DumpMessages>("dumpMessages"),
@@ -61,7 +62,18 @@ Napi::Value Netlink::Addresses(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Netlink::Routes(const Napi::CallbackInfo& info) {
-  return Dump(info, "RTM_GETROUTE", &NetlinkSocket::Routes);
+  return Offload(info.Env(), [&]() -> Work {
+    auto socket = Open(info.Env(), "RTM_GETROUTE");
+    size_t limit = info[0].IsUndefined() ? SIZE_MAX : Uint32Argument(info[0], "limit", 1, UINT32_MAX);
+    return [socket, limit]() -> Answer {
+      auto rows = std::make_shared<std::vector<NetlinkRoute>>(socket->Routes(limit));
+      return [rows](Napi::Env env) { return ToArray(env, *rows); };
+    };
+  });
+}
+
+Napi::Value Netlink::Rules(const Napi::CallbackInfo& info) {
+  return Dump(info, "RTM_GETRULE", &NetlinkSocket::Rules);
 }
 
 Napi::Value Netlink::Neighbours(const Napi::CallbackInfo& info) {

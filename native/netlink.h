@@ -23,6 +23,7 @@ class Netlink : public Napi::ObjectWrap<Netlink> {
   Napi::Value Addresses(const Napi::CallbackInfo& info);
   Napi::Value Routes(const Napi::CallbackInfo& info);
   Napi::Value Neighbours(const Napi::CallbackInfo& info);
+  Napi::Value Rules(const Napi::CallbackInfo& info);
   Napi::Value RouteTo(const Napi::CallbackInfo& info);
   Napi::Value Resolve(const Napi::CallbackInfo& info);
   Napi::Value DumpMessages(const Napi::CallbackInfo& info);

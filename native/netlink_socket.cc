@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "netlink_socket.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-
-#include <algorithm>
 
 #include "error.h"
 
@@ -17,7 +16,8 @@ static constexpr int kDumpTries = 5;
 static constexpr timeval kAnswerTimeout = {10, 0};
 
 // Every rtnetlink header starts with its family (struct rtgenmsg); all are smaller than this.
-static constexpr size_t kHeaderSize[] = {sizeof(ifinfomsg), sizeof(ifaddrmsg), sizeof(rtmsg), sizeof(ndmsg)};
+static constexpr size_t kHeaderSize[] = {sizeof(ifinfomsg), sizeof(ifaddrmsg), sizeof(rtmsg), sizeof(ndmsg),
+                                         sizeof(fib_rule_hdr)};
 static constexpr size_t kRequestSize = 256;
 
 NetlinkSocket::NetlinkSocket() : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)), buffer_(65536) {
@@ -37,7 +37,7 @@ static nlmsghdr* Put(void* buffer, uint16_t type, uint16_t flags, int family) {
   nlmsghdr* request = mnl_nlmsg_put_header(buffer);
   request->nlmsg_type = type;
   request->nlmsg_flags = NLM_F_REQUEST | flags;
-  // The requests' types come in fours per kind: link, address, route, neighbour.
+  // The requests' types come in fours per kind: link, address, route, neighbour, rule.
   void* header = mnl_nlmsg_put_extra_header(request, kHeaderSize[(type - RTM_BASE) / 4]);
   static_cast<rtgenmsg*>(header)->rtgen_family = family;
   return request;
@@ -73,7 +73,7 @@ void NetlinkSocket::Exchange(nlmsghdr* request, const char* call, const OnMessag
 
 template <typename Row>
 std::vector<Row> NetlinkSocket::Dump(uint16_t type, const char* call, int family,
-                                     std::optional<Row> (*parse)(const nlmsghdr*)) {
+                                     std::optional<Row> (*parse)(const nlmsghdr*), size_t limit) {
   for (int tries = 1;; tries++) {
     alignas(nlmsghdr) char buffer[kRequestSize];
     nlmsghdr* request = Put(buffer, type, NLM_F_DUMP, family);
@@ -84,6 +84,7 @@ std::vector<Row> NetlinkSocket::Dump(uint16_t type, const char* call, int family
         // Without IPv6 the kernel answers a request for it with all families.
         if (family && static_cast<const rtgenmsg*>(mnl_nlmsg_get_payload(message))->rtgen_family != family)
           return;
+        if (rows.size() == limit) return;
         if (auto row = parse(message)) rows.push_back(std::move(*row));
       });
       return rows;
@@ -108,12 +109,24 @@ std::vector<NetlinkAddress> NetlinkSocket::Addresses() {
                 Dump(RTM_GETADDR, "RTM_GETADDR", AF_INET6, ParseAddress));
 }
 
-std::vector<NetlinkRoute> NetlinkSocket::Routes() {
-  auto routes = Joined(Dump(RTM_GETROUTE, "RTM_GETROUTE", AF_INET, ParseRoute),
-                       Dump(RTM_GETROUTE, "RTM_GETROUTE", AF_INET6, ParseRoute));
-  auto is_cloned = [](const NetlinkRoute& route) { return route.is_cloned; };
-  routes.erase(std::remove_if(routes.begin(), routes.end(), is_cloned), routes.end());
-  return routes;
+static std::optional<NetlinkRoute> ParseEntry(const nlmsghdr* message) {
+  auto route = ParseRoute(message);
+  return route && route->is_cloned ? std::nullopt : std::move(route);
+}
+
+std::vector<NetlinkRoute> NetlinkSocket::Routes(size_t limit) {
+  return Joined(Dump(RTM_GETROUTE, "RTM_GETROUTE", AF_INET, ParseEntry, limit),
+                Dump(RTM_GETROUTE, "RTM_GETROUTE", AF_INET6, ParseEntry, limit));
+}
+
+std::vector<NetlinkRule> NetlinkSocket::Rules() {
+  try {
+    return Joined(Dump(RTM_GETRULE, "RTM_GETRULE", AF_INET, ParseRule),
+                  Dump(RTM_GETRULE, "RTM_GETRULE", AF_INET6, ParseRule));
+  } catch (const SystemFailure& failure) {
+    if (failure.error == EOPNOTSUPP) return {};  // a kernel without them
+    throw;
+  }
 }
 
 std::vector<NetlinkNeighbour> NetlinkSocket::Neighbours() {

@@ -19,8 +19,10 @@ class NetlinkSocket {
 
   std::vector<NetlinkLink> Links();
   std::vector<NetlinkAddress> Addresses();
-  std::vector<NetlinkRoute> Routes();
+  // Of each family so many at most.
+  std::vector<NetlinkRoute> Routes(size_t limit);
   std::vector<NetlinkNeighbour> Neighbours();
+  std::vector<NetlinkRule> Rules();
   NetlinkRoute RouteTo(const ByteString& address);
   // Asks a neighbour for its MAC address now, also when it is known, unless its entry is permanent.
   void Resolve(uint32_t ifindex, const ByteString& address);
@@ -39,7 +41,7 @@ class NetlinkSocket {
   void Exchange(nlmsghdr* request, const char* call, const OnMessage& on_message);
   template <typename Row>
   std::vector<Row> Dump(uint16_t type, const char* call, int family,
-                        std::optional<Row> (*parse)(const nlmsghdr*));
+                        std::optional<Row> (*parse)(const nlmsghdr*), size_t limit = SIZE_MAX);
 
   std::mutex mutex_;
   mnl_socket* socket_;

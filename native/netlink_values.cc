@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "netlink_values.h"
 
+#include <sys/socket.h>
+
 #include "arguments.h"
 
 static Napi::Value OrNull(Napi::Env env, const ByteString& bytes) {
@@ -16,6 +18,8 @@ static Napi::Object ToObject(Napi::Env env, const NetlinkNextHop& next_hop) {
   object["ifindex"] = next_hop.ifindex;
   object["gateway"] = OrNull(env, next_hop.gateway);
   object["weight"] = next_hop.weight;
+  object["flags"] = next_hop.flags;
+  object["isEncapsulated"] = next_hop.is_encapsulated;
   return object;
 }
 
@@ -37,6 +41,8 @@ Napi::Object ToObject(Napi::Env env, const NetlinkAddress& address) {
   object["ifindex"] = address.ifindex;
   object["address"] = CopyOf(env, address.address.data(), address.address.size());
   object["prefixLength"] = address.prefix_length;
+  object["scope"] = address.scope;
+  object["flags"] = address.flags;
   return object;
 }
 
@@ -51,7 +57,19 @@ Napi::Object ToObject(Napi::Env env, const NetlinkRoute& route) {
   object["priority"] = route.priority;
   object["mtu"] = route.mtu ? Napi::Number::New(env, route.mtu).As<Napi::Value>() : env.Null();
   object["source"] = OrNull(env, route.source);
+  object["tos"] = route.tos;
+  object["sourceLength"] = route.source_length;
   object["nextHops"] = next_hops;
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const NetlinkRule& rule) {
+  auto object = Napi::Object::New(env);
+  object["family"] = rule.family == AF_INET ? 4 : 6;
+  object["priority"] = rule.priority;
+  object["table"] = rule.table;
+  object["action"] = rule.action;
+  object["isSelective"] = rule.is_selective;
   return object;
 }
 

@@ -9,6 +9,7 @@ Napi::Object ToObject(Napi::Env env, const NetlinkLink& link);
 Napi::Object ToObject(Napi::Env env, const NetlinkAddress& address);
 Napi::Object ToObject(Napi::Env env, const NetlinkRoute& route);
 Napi::Object ToObject(Napi::Env env, const NetlinkNeighbour& neighbour);
+Napi::Object ToObject(Napi::Env env, const NetlinkRule& rule);
 Napi::Object ToObject(Napi::Env env, const NetlinkEvent& event);
 
 template <typename Row>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rtnetlink.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -13,6 +14,8 @@ namespace {
 // The attributes of a message or a nest, by type.
 class Attributes {
  public:
+  static constexpr size_t kTypes = 128;  // above IFLA_MAX, RTA_MAX, NDA_MAX, FRA_MAX
+
   Attributes(const nlmsghdr* message, size_t header_size) {
     mnl_attr_parse(message, header_size, &Attributes::Take, this);
   }
@@ -53,7 +56,7 @@ class Attributes {
     return MNL_CB_OK;
   }
 
-  std::array<const nlattr*, 128> found_ = {};  // above IFLA_MAX, RTA_MAX, NDA_MAX
+  std::array<const nlattr*, kTypes> found_ = {};
 };
 
 template <typename Header>
@@ -65,13 +68,14 @@ const Header* HeaderOf(const nlmsghdr* message) {
 
 bool IsIp(int family) { return family == AF_INET || family == AF_INET6; }
 
-NetlinkNextHop NextHop(const Attributes& attributes, uint32_t ifindex, uint32_t weight) {
+NetlinkNextHop NextHop(const Attributes& attributes, uint32_t ifindex, uint32_t weight, uint32_t flags) {
   ByteString gateway = attributes.Bytes(RTA_GATEWAY);
   if (gateway.empty()) gateway = attributes.Bytes(RTA_VIA, sizeof(rtvia));  // of the other family
-  return {ifindex, weight, gateway};
+  return {ifindex, weight, flags, gateway, attributes[RTA_ENCAP_TYPE] != nullptr};
 }
 
-std::vector<NetlinkNextHop> NextHops(const Attributes& attributes) {
+// `flags` (RTNH_F_*) are those of the one next hop that has no header of its own.
+std::vector<NetlinkNextHop> NextHops(const Attributes& attributes, uint32_t flags) {
   std::vector<NetlinkNextHop> next_hops;
   if (const nlattr* multipath = attributes[RTA_MULTIPATH]) {
     auto* hop = static_cast<const rtnexthop*>(mnl_attr_get_payload(multipath));
@@ -79,9 +83,9 @@ std::vector<NetlinkNextHop> NextHops(const Attributes& attributes) {
     for (; left >= static_cast<int>(sizeof(*hop)) && RTNH_OK(hop, left);
          left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
       next_hops.push_back(NextHop(Attributes(RTNH_DATA(hop), hop->rtnh_len - sizeof(*hop)), hop->rtnh_ifindex,
-                                  hop->rtnh_hops + 1u));
+                                  hop->rtnh_hops + 1u, hop->rtnh_flags));
   } else if (attributes[RTA_OIF]) {
-    next_hops.push_back(NextHop(attributes, attributes.U32(RTA_OIF), 1));
+    next_hops.push_back(NextHop(attributes, attributes.U32(RTA_OIF), 1, flags));
   }
   return next_hops;
 }
@@ -115,7 +119,8 @@ std::optional<NetlinkAddress> ParseAddress(const nlmsghdr* message) {
   if (!header || !IsIp(header->ifa_family)) return std::nullopt;
   Attributes attributes(message, sizeof(*header));
   // On a point-to-point link IFA_ADDRESS is the peer's.
-  return NetlinkAddress{header->ifa_index, header->ifa_prefixlen,
+  return NetlinkAddress{header->ifa_index, header->ifa_prefixlen, header->ifa_scope,
+                        attributes.U32(IFA_FLAGS, header->ifa_flags),
                         attributes.Bytes(attributes[IFA_LOCAL] ? IFA_LOCAL : IFA_ADDRESS)};
 }
 
@@ -133,7 +138,9 @@ std::optional<NetlinkRoute> ParseRoute(const nlmsghdr* message) {
                                                          : 16);  // zeros where it is left out: the default
   route.source = attributes.Bytes(RTA_PREFSRC);
   route.mtu = Attributes(attributes[RTA_METRICS]).U32(RTAX_MTU);
-  route.next_hops = NextHops(attributes);
+  route.tos = header->rtm_tos;
+  route.source_length = header->rtm_src_len;
+  route.next_hops = NextHops(attributes, header->rtm_flags & 0xff);
   route.is_cloned = header->rtm_flags & RTM_F_CLONED;
   return route;
 }
@@ -144,6 +151,27 @@ std::optional<NetlinkNeighbour> ParseNeighbour(const nlmsghdr* message) {
   Attributes attributes(message, sizeof(*header));
   return NetlinkNeighbour{static_cast<uint32_t>(header->ndm_ifindex), header->ndm_state,
                           attributes.Bytes(NDA_DST), attributes.Bytes(NDA_LLADDR)};
+}
+
+std::optional<NetlinkRule> ParseRule(const nlmsghdr* message) {
+  auto* header = HeaderOf<fib_rule_hdr>(message);
+  if (!header || !IsIp(header->family)) return std::nullopt;
+  Attributes attributes(message, sizeof(*header));
+  constexpr uint32_t kNone = -1;
+  NetlinkRule rule;
+  rule.family = header->family;
+  rule.priority = attributes.U32(FRA_PRIORITY);
+  rule.table = attributes.U32(FRA_TABLE, header->table);
+  rule.action = header->action;
+  rule.is_selective = header->dst_len || header->src_len || header->tos ||
+                      header->flags & ~static_cast<uint32_t>(FIB_RULE_PERMANENT) ||
+                      attributes.U32(FRA_SUPPRESS_PREFIXLEN, kNone) != kNone;
+  // Whatever a rule goes by is an attribute; these are not.
+  for (size_t type = 1; type < Attributes::kTypes; type++)
+    if (attributes[type] && type != FRA_PRIORITY && type != FRA_TABLE && type != FRA_SUPPRESS_PREFIXLEN &&
+        type != FRA_PROTOCOL && type != FRA_PAD)
+      rule.is_selective = true;
+  return rule;
 }
 
 std::optional<NetlinkEvent> ParseEvent(const nlmsghdr* message) {

@@ -18,17 +18,18 @@ struct NetlinkLink {
 };
 
 struct NetlinkAddress {
-  uint32_t ifindex, prefix_length;
+  uint32_t ifindex, prefix_length, scope, flags;
   ByteString address;
 };
 
 struct NetlinkNextHop {
-  uint32_t ifindex, weight;
+  uint32_t ifindex, weight, flags;
   ByteString gateway;
+  bool is_encapsulated;  // by the route itself: MPLS, SRv6 ...
 };
 
 struct NetlinkRoute {
-  uint32_t prefix_length, table, type, priority;
+  uint32_t prefix_length, table, type, priority, tos, source_length;
   uint32_t mtu;  // of the route's metrics, or of an exception that the kernel has learnt; 0: none
   ByteString destination, source;
   std::vector<NetlinkNextHop> next_hops;
@@ -40,7 +41,10 @@ struct NetlinkNeighbour {
   ByteString address, mac;
 };
 
-struct NetlinkRule {};  // of policy routing: that there is another one is all that matters
+struct NetlinkRule {
+  uint32_t family, priority, table, action;
+  bool is_selective;  // it does not apply to every packet, or not to every route of its table
+};
 
 struct NetlinkOverrun {};
 
@@ -54,6 +58,7 @@ std::optional<NetlinkLink> ParseLink(const nlmsghdr* message);
 std::optional<NetlinkAddress> ParseAddress(const nlmsghdr* message);
 std::optional<NetlinkRoute> ParseRoute(const nlmsghdr* message);
 std::optional<NetlinkNeighbour> ParseNeighbour(const nlmsghdr* message);
+std::optional<NetlinkRule> ParseRule(const nlmsghdr* message);
 
 // A notification; none when it is about something else.
 std::optional<NetlinkEvent> ParseEvent(const nlmsghdr* message);

@@ -34,7 +34,9 @@ const route = (
   priority: 0,
   mtu: null,
   source: null,
-  nextHops: [{ ifindex, gateway, weight: 1 }],
+  tos: 0,
+  sourceLength: 0,
+  nextHops: [{ ifindex, gateway, weight: 1, flags: 0, isEncapsulated: false }],
   ...changes,
 })
 const tables = (links: NetlinkLink[], known: Record<string, NetlinkNeighbour> = {}) => ({

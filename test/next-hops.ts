@@ -29,7 +29,17 @@ const via = (gateway: string | null, ifindex = 1, mtu: number | null = null): Ne
   priority: 0,
   mtu,
   source: Uint8Array.of(10, 0, 0, 2),
-  nextHops: [{ ifindex, gateway: gateway === null ? null : shortAddressBytes(gateway), weight: 1 }],
+  tos: 0,
+  sourceLength: 0,
+  nextHops: [
+    {
+      ifindex,
+      gateway: gateway === null ? null : shortAddressBytes(gateway),
+      weight: 1,
+      flags: 0,
+      isEncapsulated: false,
+    },
+  ],
 })
 const neighbour = (address: string, last: number, ifindex = 1): NetlinkNeighbour => ({
   ifindex,

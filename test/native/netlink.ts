@@ -111,7 +111,13 @@ if (inOwnNamespaces(t, import.meta.url)) {
           Buffer.compare(route.destination, wanted) === 0,
       )
     }
-    const hop = (gateway: string, weight = 1) => ({ ifindex: one, gateway: bytes(gateway), weight })
+    const hop = (gateway: string, weight = 1) => ({
+      ifindex: one,
+      gateway: bytes(gateway),
+      weight,
+      flags: 0,
+      isEncapsulated: false,
+    })
     const main = { table: 254, type: 1, priority: 0, prefixLength: 16 }
     t.match(to('10.9.0.0', 24), { type: 1, nextHops: [{ ifindex: one, gateway: null, weight: 1 }] })
     t.match(to('10.50.0.0'), { ...main, nextHops: [hop('10.9.0.2', 3), hop('10.9.0.3')] })
@@ -136,7 +142,13 @@ if (inOwnNamespaces(t, import.meta.url)) {
 
   t.test('the route to an address is the kernel’s choice', async t => {
     const hopTo = async (address: string) => (await netlink.routeTo(bytes(address))).nextHops[0]
-    const hop = (gateway: string | null) => ({ ifindex: one, gateway: gateway && bytes(gateway), weight: 1 })
+    const hop = (gateway: string | null) => ({
+      ifindex: one,
+      gateway: gateway && bytes(gateway),
+      weight: 1,
+      flags: 0,
+      isEncapsulated: false,
+    })
     t.same(await netlink.routeTo(bytes('10.9.0.9')), {
       destination: bytes('10.9.0.9'),
       prefixLength: 32,
@@ -145,6 +157,8 @@ if (inOwnNamespaces(t, import.meta.url)) {
       priority: 0,
       mtu: null,
       source: bytes('10.9.0.1'),
+      tos: 0,
+      sourceLength: 0,
       nextHops: [hop(null)],
     })
     const oneOfTwo = (await hopTo('10.50.1.1'))?.gateway
@@ -170,6 +184,94 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.match(await route('10.50.1.1'), { mtu: null })
     const listed = (await netlink.routes()).filter(({ mtu }) => mtu !== null)
     t.same(listed.map(({ mtu }) => mtu).sort(), [1300, 1380, 1400])
+  })
+
+  t.test('a route says to which packets it applies, and how each of its next hops is', async t => {
+    run('ip route add 10.63.0.0/16 tos 0x10 via 10.9.0.2')
+    run('ip -6 route add fd63::/64 from fd64::/56 via fd00::2')
+    run('ip route add 10.64.0.0/16 via 10.9.0.2 onlink dev one')
+    run('ip route add 10.65.0.0/16 encap ip id 7 dst 10.9.0.3 via 10.9.0.2 dev one')
+    run('ip link add left type veth peer name right')
+    t.teardown(() => run('ip link delete left'))
+    run('ip addr add 10.66.0.1/24 dev left')
+    run('ip link set left up')
+    const routes = await netlink.routes()
+    const to = (destination: string) =>
+      routes.find(one => one.table !== 255 && Buffer.compare(one.destination, bytes(destination)) === 0)
+    t.match(to('10.63.0.0'), { tos: 0x10, sourceLength: 0, nextHops: [{ flags: 0, isEncapsulated: false }] })
+    t.match(to('fd630000000000000000000000000000'), { tos: 0, sourceLength: 56 })
+    t.match(to('10.64.0.0'), { nextHops: [{ flags: 4 }] }, 'RTNH_F_ONLINK')
+    t.match(to('10.65.0.0'), { nextHops: [{ isEncapsulated: true }] })
+    t.match(to('10.66.0.0'), { nextHops: [{ flags: 16 }] }, 'RTNH_F_LINKDOWN')
+  })
+
+  t.test('of each family no more routes are handed over than were asked for', async t => {
+    const all = await netlink.routes()
+    const ofSize = (routes: typeof all, size: number) => routes.filter(one => one.destination.length === size)
+    const few = await netlink.routes(3)
+    t.same(ofSize(few, 4), ofSize(all, 4).slice(0, 3))
+    t.same(ofSize(few, 16), ofSize(all, 16).slice(0, 3))
+    t.same(await netlink.routes(10_000), all)
+    await t.rejects(netlink.routes(0), { name: 'RangeError' })
+  })
+
+  t.test('rules are those of both families, and which of them apply to all packets', async t => {
+    const plain = (family: 4 | 6, priority: number, table: number) => ({
+      family,
+      priority,
+      table,
+      action: 1,
+      isSelective: false,
+    })
+    const own = [
+      plain(4, 0, 255),
+      plain(4, 32766, 254),
+      plain(4, 32767, 253),
+      plain(6, 0, 255),
+      plain(6, 32766, 254),
+    ]
+    t.same(await netlink.rules(), own)
+    const others = [
+      'from 10.0.0.0/8 table 100',
+      'to 10.0.0.0/8 table 100',
+      'iif one table 100',
+      'oif one table 100',
+      'fwmark 7 table 100',
+      'tos 0x10 table 100',
+      'dport 80 table 100',
+      'uidrange 0-5 table 100',
+      'not from all table 100',
+      'table main suppress_prefixlength 0',
+    ]
+    for (const other of others) {
+      run(`ip rule add ${other} priority 99`)
+      const found = (await netlink.rules()).filter(({ priority }) => priority === 99)
+      t.match(found, [{ family: 4, isSelective: true }], other)
+      run('ip rule del priority 99')
+    }
+    run('ip -6 rule add blackhole priority 99')
+    t.match(
+      (await netlink.rules()).find(({ priority }) => priority === 99),
+      { family: 6, action: 6, isSelective: false },
+    )
+    run('ip -6 rule del priority 99')
+    t.same(await netlink.rules(), own)
+  })
+
+  t.test('an address says its scope, and what is to be known of it', async t => {
+    run('ip addr add 10.9.0.2/24 dev one')
+    run('ip addr add 10.78.0.1/32 dev one scope host')
+    run('ip -6 addr add fd00::3/64 dev one nodad preferred_lft 0')
+    t.teardown(() => run('ip addr del 10.9.0.2/24 dev one'))
+    const addresses = await netlink.addresses()
+    const of = (text: string) =>
+      addresses.find(({ ifindex, address }) => ifindex === one && Buffer.compare(address, bytes(text)) === 0)
+    const secondary = 0x01
+    const deprecated = 0x20
+    t.match(of('10.9.0.1'), { scope: 0, flags: 0x80 })
+    t.equal(of('10.9.0.2')!.flags & secondary, secondary)
+    t.equal(of('10.78.0.1')!.scope, 254)
+    t.equal(of('fd000000000000000000000000000003')!.flags & deprecated, deprecated)
   })
 
   t.test('no route is an error that says why', async t => {
