@@ -2,10 +2,12 @@
 import { createAttachments } from './attachments.js'
 import { type Balancer, createBalancer } from './balancer.js'
 import type { Event, InterfaceStatus } from './control/protocol.js'
+import { createConnectionClock } from './dataplane/connection-clock.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
 import { createSweeper } from './dataplane/sweeper.js'
 import { createTables, type EntryInterface } from './dataplane/tables.js'
+import { createFlows, type Flows } from './flows/flows.js'
 import { type Clock, systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
@@ -49,6 +51,8 @@ export type Measures = Pick<Exposition, 'slotsWritten' | 'swept'>
 export interface Daemon {
   readonly balancer: Balancer
   readonly dataplane: Dataplane
+  /** Those that have state: listed, counted, dropped. */
+  readonly flows: Flows
   readonly interfaces: () => readonly InterfaceStatus[]
   /** The last sweep of the flow cache; null: none yet. */
   readonly lastSweep: () => Sweep | null
@@ -154,6 +158,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
     closing.push(() => nextHops.close())
 
+    const flowClock = createFlowClock(opened.jiffies(), now(), native.tickNs, now)
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
     const refusals = createRefusals(
@@ -171,7 +176,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
           'edited meanwhile: its flows may change their backends',
         ),
       onRefused: refusals.refused,
-      flowClock: createFlowClock(opened.jiffies(), now(), native.tickNs, now),
+      flowClock,
       sweep: (swept, request) =>
         sweeper.sweep({
           ...request,
@@ -223,6 +228,13 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     rehearse(now)
 
     const running = balancer
+    const flows = createFlows({
+      memory: name => opened.memory(name),
+      serviceOf: tables.serviceOf,
+      wanted: running.wanted,
+      connectionClock: createConnectionClock(opened.jiffies(), now(), native.tickNs, now),
+      flowClock,
+    })
     const ticking = setInterval(() => {
       tables.tick().catch(failed('the time of tracked slots'))
       running.tick()
@@ -253,6 +265,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     return {
       balancer,
       dataplane: opened,
+      flows,
       interfaces: () => attachments.status(),
       lastSweep: () => lastSweep,
       isReady: () => isEverywhere() && monitor.isComplete(),

@@ -266,6 +266,19 @@ export const createHandlers = (
       ),
     'backend.enable': (params, peer) => order('backend.enable', params, peer, () => null),
     'ring.show': async ({ service, slots, down }) => balancer.ringView(service, { slots, down }),
+    'flow.list': query => daemon.flows.list(query),
+    'flow.count': filter => daemon.flows.count(filter),
+    'flow.drop': async (params, peer) => {
+      try {
+        const result = await daemon.flows.drop(params)
+        audit?.record({ peer, method: 'flow.drop', params, changes: [], error: null })
+        return result
+      } catch (cause) {
+        const error = cause instanceof BalancerError ? cause.code : 'ERR_INTERNAL'
+        audit?.record({ peer, method: 'flow.drop', params, changes: [], error })
+        throw cause
+      }
+    },
     check: async ({ config }) => ({ ok: true, warnings: read(config).warnings }),
     diff: async ({ config }) => {
       const { config: after, warnings } = read(config)

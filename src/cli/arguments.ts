@@ -20,6 +20,7 @@ const integer =
 
 export const weight = integer(0, 1000)
 export const port = integer(1, 65535)
+export const count = integer(1, Number.MAX_SAFE_INTEGER)
 /** Of an IP packet, or a part of it. */
 export const packetSize = integer(88, 65535)
 

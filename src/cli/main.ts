@@ -9,6 +9,7 @@ import { addDetach } from './detach.js'
 import { addEvents } from './events.js'
 import { addExplain } from './explain.js'
 import { asJson, asText, exitCodeOf, toFailure } from './failure.js'
+import { addFlow } from './flow.js'
 import type { Io } from './io.js'
 import { addJoin } from './join.js'
 import { addRing } from './ring.js'
@@ -48,6 +49,7 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
     addService,
     addBackend,
     addRing,
+    addFlow,
     addExplain,
     addEvents,
     addDemo,

@@ -8,7 +8,10 @@
  */
 import { instanceName, instancePaths } from '../instance.js'
 import { createChannel, openSocket } from './channel.js'
-import type { Event, Method, Params, Results } from './protocol.js'
+import { type FlowListOptions, listFlows } from './flow-pages.js'
+import type { Event, FlowRow, Method, Params, Results } from './protocol.js'
+
+export type { FlowListOptions } from './flow-pages.js'
 
 const DEFAULT_TIMEOUT_MS = 30_000
 
@@ -104,6 +107,27 @@ export interface Client {
     /** @param options slots: with the owner of each; down: backends supposed to be down */
     show(service: string, options?: Omit<Params<'ring.show'>, 'service'>): Promise<Results['ring.show']>
   }
+  readonly flow: {
+    /**
+     * The flows that have state, asked for page by page as they are read: FULLNAT's, SNAT's and NAT's connections, then
+     * the tracked flows.
+     *
+     * @param options service, backend, state: names; client: "192.0.2.0/24", "192.0.2.1:4321", which no tracked flow
+     *                matches; limit: no more than these
+     * @throws BalancerError `ERR_NOT_FOUND`, `ERR_BAD_REQUEST`
+     */
+    list(options?: FlowListOptions): AsyncGenerator<FlowRow, void, undefined>
+    /** How many there are, by kind, by state, by service and backend. Parameters and errors as for `list`. */
+    count(filter?: Params<'flow.count'>): Promise<Results['flow.count']>
+    /**
+     * Drops connections. TCP: each end gets a reset with its next packet; UDP: forgotten at once.
+     *
+     * @param which a filter as for `list`, or one connection's id, or all: true
+     * @throws BalancerError `ERR_BAD_REQUEST` when nothing is named; `ERR_NOT_FOUND`; `ERR_CONFLICT` when only tracked
+     *         flows are meant, which cannot be dropped
+     */
+    drop(which: Params<'flow.drop'>): Promise<Results['flow.drop']>
+  }
   /**
    * Checks a configuration without using it.
    *
@@ -168,6 +192,11 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
       enable: (service, backend) => call('backend.enable', { service, backend }),
     },
     ring: { show: (service, options) => call('ring.show', { service, ...options }) },
+    flow: {
+      list: options => listFlows(page => call('flow.list', page), options),
+      count: filter => call('flow.count', filter),
+      drop: which => call('flow.drop', which),
+    },
     check: config => call('check', text(config)),
     diff: config => call('diff', text(config)),
     apply: (config, options) => call('apply', { ...text(config), ...options }),

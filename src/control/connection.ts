@@ -67,6 +67,7 @@ export const serveConnection = (socket: Socket, peer: Peer, handlers: Handlers, 
       if (method === 'subscribe') isSubscribed = true
       if (changes.has(method)) log.info({ method, params, peer }, 'changed on request')
       if (method === 'apply') log.info({ method, peer }, 'changed on request')
+      if (method === 'flow.drop') log.info({ method, params, peer }, 'connections dropped on request')
     } catch (error) {
       fail(id, error, method)
     }

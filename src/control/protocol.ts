@@ -7,12 +7,16 @@
  */
 import { z } from 'zod'
 import type { ConfigProblem } from '../config/problem.js'
+import { type FlowState, flowStates } from '../flows/states.js'
 import type { AdminState, ForwardMode, HealthState } from '../model.js'
 
 export type { ConfigProblem } from '../config/problem.js'
+export type { FlowState } from '../flows/states.js'
 
 /** A request longer than this closes the connection. */
 export const MAX_REQUEST_BYTES = 1024 * 1024
+
+export type FlowKind = 'fullnat' | 'snat' | 'nat' | 'tracked'
 
 const label = z.string().min(1).max(80)
 const weight = z.int().min(0).max(1000)
@@ -25,6 +29,15 @@ const deadline = z
   .min(0)
   .max(7 * 86_400)
 const none = z.strictObject({}).default({})
+/** Rows of one page of flows. */
+export const MAX_PAGE_ROWS = 1000
+const flowFilter = {
+  service: label.optional(),
+  backend: label.optional(),
+  /** "192.0.2.1", "192.0.2.0/24", "192.0.2.1:4321", "[2001:db8::1]:4321". Tracked flows have no address: none matches. */
+  client: z.string().min(2).max(60).optional(),
+  state: z.enum(flowStates).optional(),
+}
 const configText = z.strictObject({ config: z.string().optional() }).default({})
 
 /** The parameters of each method. Everything that arrives is checked against these. */
@@ -62,6 +75,25 @@ export const requestParams = {
     /** Backends supposed to be down. */
     down: z.array(label).readonly().optional(),
   }),
+  /**
+   * A page of the flows: from `cursor`, of an answer before, at most `limit` of them. Who asks for page after page gets
+   * all, without either side ever holding more than a page.
+   */
+  'flow.list': z
+    .strictObject({
+      ...flowFilter,
+      cursor: z
+        .string()
+        .regex(/^[ct]\d{1,10}$/)
+        .optional(),
+      limit: z.int().min(1).max(MAX_PAGE_ROWS).optional(),
+    })
+    .default({}),
+  'flow.count': z.strictObject(flowFilter).default({}),
+  /** Of one, by `id`, or of those that the filter names; without either only with `all`. */
+  'flow.drop': z
+    .strictObject({ ...flowFilter, id: z.string().max(40).optional(), all: z.boolean().optional() })
+    .default({}),
   /** `config`: the text of a configuration file; absent: the daemon reads its own file again. */
   check: configText,
   diff: configText,
@@ -224,6 +256,60 @@ export interface RingView {
   readonly owners?: readonly (string | null)[]
 }
 
+/** One flow. */
+export interface FlowRow {
+  /** For `flow.drop`; null: a tracked flow has none. */
+  readonly id: string | null
+  readonly kind: FlowKind
+  /** null: SNAT's is nobody's. */
+  readonly service: string | null
+  readonly backend: string | null
+  readonly protocol: 'tcp' | 'udp'
+  /** Who opened it; SNAT: the host inside. null: the flow cache does not know. */
+  readonly client: string | null
+  readonly clientPort: number | null
+  /** Whom it addressed: the VIP; SNAT: the host outside. */
+  readonly server: string | null
+  readonly serverPort: number | null
+  /** Where it comes from, for the backend: FULLNAT and SNAT. */
+  readonly local: string | null
+  readonly localPort: number | null
+  readonly state: FlowState
+  /** Seconds since its last packet, of a tracked flow to 4 s; and seconds after which it is forgotten without one. */
+  readonly idle: number
+  readonly expires: number
+  /** By `flow.drop`, and its ends may not have noticed. */
+  readonly dropped: boolean
+}
+
+export interface FlowPage {
+  readonly flows: readonly FlowRow[]
+  /** Where the next page begins; null: this was the last one. */
+  readonly cursor: string | null
+}
+
+export interface FlowCount {
+  readonly total: number
+  /** Of these: dropped, and their ends may not have noticed. */
+  readonly dropped: number
+  readonly kinds: Readonly<Record<FlowKind, number>>
+  /** Those that there are. */
+  readonly states: Readonly<Partial<Record<FlowState, number>>>
+  /** Those that have flows; SNAT's are nobody's. */
+  readonly services: readonly {
+    readonly service: string
+    readonly total: number
+    readonly backends: readonly { readonly backend: string; readonly total: number }[]
+  }[]
+}
+
+export interface FlowDrop {
+  /** Connections that were dropped. */
+  readonly dropped: number
+  /** Tracked flows that are meant too, and cannot be dropped. */
+  readonly tracked: number
+}
+
 /** One difference between the configuration and what runs. */
 export interface Change {
   readonly action: 'add' | 'remove' | 'change'
@@ -291,6 +377,9 @@ export interface Results {
   'backend.disable': ChangedRow
   'backend.enable': ChangedRow
   'ring.show': RingView
+  'flow.list': FlowPage
+  'flow.count': FlowCount
+  'flow.drop': FlowDrop
   check: { readonly ok: true; readonly warnings: readonly string[] }
   diff: DiffResult
   apply: { readonly changes: readonly Change[]; readonly warnings: readonly string[] }

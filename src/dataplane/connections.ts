@@ -44,6 +44,19 @@ export const isLive = ({ words, bytes }: ConnectionViews, index: number, now: nu
 export const backendOf = ({ words }: ConnectionViews, index: number): number =>
   words[index * WORDS + BACKEND]!
 
+/** enum connection_kind, with its flags. */
+export const kindOf = ({ bytes }: ConnectionViews, index: number): number => bytes[index * size + KIND_BYTE]!
+
+/** What an entry's ends have said: enum connection_seen. */
+export const seenOf = ({ bytes }: ConnectionViews, index: number) => {
+  const at = index * size
+  return {
+    protocol: bytes[at + fields.protocol.offset]!,
+    clientSeen: bytes[at + fields.clientSeen.offset]!,
+    serverSeen: bytes[at + fields.serverSeen.offset]!,
+  }
+}
+
 /** What is told of a connection. Addresses: 16 bytes, IPv4 mapped. */
 export interface ConnectionRecord {
   readonly client: Uint8Array
