@@ -1,11 +1,14 @@
 /** The configuration file: text -> checked Config, with every problem and its place. Pure. */
 import { crossCheck } from './config/cross-checks.js'
 import { childPath, expectMap, readFields } from './config/fields.js'
+import { checkPools, readLocalAddresses } from './config/local-addresses.js'
 import { createPings } from './config/pings.js'
 import { createReport, type Position, type Report } from './config/problem.js'
 import { httpShape, limitsShape, rootShape, serviceNameRule } from './config/schema.js'
 import { finishService, readService, type ServiceDraft } from './config/service.js'
+import { readSnat } from './config/snat.js'
 import { type MapNode, type Node, readSource } from './config/source.js'
+import { DEFAULT_LOCAL_PORTS } from './config/translation.js'
 import { readTunnelSource } from './config/tunnel-source.js'
 import type { Config, Limits } from './model.js'
 
@@ -49,13 +52,24 @@ const readConfig = (root: MapNode, report: Report): Config => {
   const sources = tunnelSource
     ? readTunnelSource(tunnelSource, 'tunnel-source', report).map(({ source }) => source)
     : []
+  const local = values['local-addresses']
+  const pool = local ? readLocalAddresses(local, 'local-addresses', report) : []
+  const snat = values.snat ? readSnat(values.snat, report) : []
+  checkPools({ drafts, pool, snat, root: fields }, report)
+  const localAddresses = pool.flatMap(({ addresses }) => addresses)
+  const localPorts = values['local-ports'] ?? DEFAULT_LOCAL_PORTS
   const pingOf = createPings(drafts, report)
   return {
     interfaces: values.interfaces ?? [],
     xdp: values.xdp ?? 'auto',
     seed: values.seed ?? null,
     limits: values.limits ? readLimits(values.limits, fields.at('limits'), report) : DEFAULT_LIMITS,
-    services: drafts.flatMap(draft => finishService(draft, { sources, ping: pingOf(draft) }) ?? []),
+    services: drafts.flatMap(
+      draft => finishService(draft, { sources, ping: pingOf(draft), localAddresses, localPorts }) ?? [],
+    ),
+    ...(snat.length > 0
+      ? { snat: { prefixes: snat.map(({ prefix }) => prefix), localAddresses, localPorts } }
+      : {}),
     http: values.http ? readHttp(values.http, fields.at('http'), report) : null,
   }
 }
@@ -72,9 +86,9 @@ const readServices = (node: Node, report: Report): ServiceDraft[] => {
 
 const readLimits = (node: Node, at: Position, report: Report): Limits => {
   const map = expectMap(node, 'limits', 'limits', report)
-  return map
-    ? { ...DEFAULT_LIMITS, ...readFields(limitsShape, map, at, 'limits', report).values }
-    : DEFAULT_LIMITS
+  if (!map) return DEFAULT_LIMITS
+  const { 'nat-flows': natFlows, ...limits } = readFields(limitsShape, map, at, 'limits', report).values
+  return { ...DEFAULT_LIMITS, ...limits, ...(natFlows === undefined ? {} : { natFlows }) }
 }
 
 const readHttp = (node: Node, at: Position, report: Report): Config['http'] => {

@@ -36,7 +36,7 @@ const backendSchema = z.strictObject({
   mac: z.string().nullable(),
   forward: z
     .discriminatedUnion('mode', [
-      z.strictObject({ mode: z.literal('dr') }),
+      z.strictObject({ mode: z.enum(['dr', 'nat', 'fullnat']) }),
       z.strictObject({ mode: z.literal('ipip') }),
       z.strictObject({ mode: z.literal('gre'), key: z.int().min(0).max(0xffff_ffff).nullable() }),
       z.strictObject({

@@ -1,8 +1,10 @@
 /** The domain: what a checked configuration consists of. Values only; built by config.ts, changed by nobody. */
 
 export type Protocol = 'tcp' | 'udp'
-/** How packets reach a backend: as they are, on the link, or in a tunnel, which may be routed. */
-export type Forward = { readonly mode: 'dr' } | TunnelForward
+/** How packets reach a backend: as they are, on the link; in a tunnel; or with other addresses and ports. */
+export type Forward = { readonly mode: 'dr' } | TranslatedForward | TunnelForward
+/** `nat`: the destination becomes the backend. `fullnat`: and the source a local address and port. */
+export type TranslatedForward = { readonly mode: 'nat' | 'fullnat' }
 export type TunnelForward =
   | { readonly mode: 'ipip' }
   /** RFC 2784; `key`: RFC 2890, null: the header has none. */
@@ -12,6 +14,7 @@ export type TunnelForward =
 /** Of GUE, as IANA has it. */
 export const DEFAULT_GUE_PORT = 6080
 export type ForwardMode = Forward['mode']
+export type TunnelMode = TunnelForward['mode']
 /** What becomes of echo requests to a VIP. */
 export type Ping = 'answer' | 'pass' | 'drop'
 export type HashPart = 'source' | 'source-port' | 'destination' | 'destination-port'
@@ -57,6 +60,42 @@ export interface Backend {
   readonly tunnelSource?: string
 }
 
+export interface PortRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** By TCP state, and of UDP: how long a connection is kept without a packet. Established, and UDP: the idle times. */
+export interface ConnectionTimeouts {
+  readonly synSentMs: number
+  readonly synReceivedMs: number
+  readonly finWaitMs: number
+  readonly closeWaitMs: number
+  readonly lastAckMs: number
+  readonly timeWaitMs: number
+  readonly closeMs: number
+  /** A client's single packet. */
+  readonly udpOnceMs: number
+}
+
+/** Of a service with backends that are translated to. */
+export interface Translation {
+  /** Where FULLNAT's connections come from; in the order of the file, prefixes in full. Without FULLNAT: none. */
+  readonly localAddresses: readonly string[]
+  readonly localPorts: PortRange
+  /** FULLNAT over TCP: backends are told the client's address by TCP option 254. */
+  readonly toa: boolean
+  readonly timeouts: ConnectionTimeouts
+}
+
+/** Whose own connections leave from local addresses. */
+export interface Snat {
+  /** "10.2.0.0/24" */
+  readonly prefixes: readonly string[]
+  readonly localAddresses: readonly string[]
+  readonly localPorts: PortRange
+}
+
 export interface Service {
   readonly name: string
   readonly vip: string
@@ -82,6 +121,8 @@ export interface Service {
   /** `drained`: healthy backends that are drained take new flows when nobody else can. */
   readonly lastResort: 'drained' | 'none'
   readonly health: HealthCheck | null
+  /** Absent: no backend is translated to. */
+  readonly translation?: Translation
   /** In the order of the file, which has no effect on the ring. */
   readonly backends: readonly Backend[]
 }
@@ -91,7 +132,11 @@ export interface Limits {
   readonly backends: number
   readonly slots: number
   readonly flows: number
+  /** Connections of NAT backends whose replies do not tell their service; absent: DEFAULT_NAT_FLOWS. */
+  readonly natFlows?: number
 }
+
+export const DEFAULT_NAT_FLOWS = 262144
 
 /** Where something listens. */
 export interface Listen {
@@ -107,6 +152,8 @@ export interface Config {
   readonly seed: string | null
   readonly limits: Limits
   readonly services: readonly Service[]
+  /** Absent: nobody's. */
+  readonly snat?: Snat
   /** Where the metrics are served; null: nowhere. */
   readonly http: { readonly listen: Listen } | null
 }
@@ -114,6 +161,13 @@ export interface Config {
 /** How packets reach a backend: by its own word, else its service's. */
 export const forwardOf = (service: Pick<Service, 'forward'>, backend: Pick<Backend, 'forward'>): Forward =>
   backend.forward ?? service.forward
+
+export const isTunnel = (forward: Forward): forward is TunnelForward => isTunnelMode(forward.mode)
+export const isTunnelMode = (mode: ForwardMode): mode is TunnelMode =>
+  mode === 'ipip' || mode === 'gre' || mode === 'gue'
+/** Whether packets get other addresses, and may get another port. */
+export const isTranslated = (mode: ForwardMode): mode is TranslatedForward['mode'] =>
+  mode === 'nat' || mode === 'fullnat'
 
 /** "gre, key 7"; what is the default is left out. */
 export const forwardText = (forward: Forward): string => {

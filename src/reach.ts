@@ -1,7 +1,7 @@
 /** How a backend is reached: on the link, or in a tunnel, for which its service and it give the words. */
 import { addressFamily } from './address.js'
 import { outerSource, overheadOf, type Tunnel } from './dataplane/encapsulation.js'
-import { type Backend, type Forward, forwardOf, type Service } from './model.js'
+import { type Backend, type Forward, forwardOf, isTunnel, type Service } from './model.js'
 import type { Resolution } from './next-hop.js'
 import type { Target } from './next-hop-target.js'
 import type { NextHops } from './next-hops.js'
@@ -34,7 +34,7 @@ const known = new WeakMap<Backend, Reach>()
 
 const reachOf = (service: Service, backend: Backend): Reach | null => {
   const forward = forwardOf(service, backend)
-  if (forward.mode === 'dr') return null
+  if (!isTunnel(forward)) return null
   const source = tunnelSourceOf(service, backend)
   const before = known.get(backend)
   const leastMtu = overheadOf(forward, backend.address) + LEAST_INNER[addressFamily(service.vip)]
@@ -52,7 +52,7 @@ const reachOf = (service: Service, backend: Backend): Reach | null => {
   return reach
 }
 
-/** null: direct routing. The very same object as long as nothing of it changes. */
+/** null: no tunnel. The very same object as long as nothing of it changes. */
 export const tunnelOf = (service: Service, backend: Backend): Tunnel | null =>
   reachOf(service, backend)?.tunnel ?? null
 

@@ -5,7 +5,7 @@ import type { BackendRow, DrainView, ServiceRow, TunnelView } from './control/pr
 import { addCounts, addTraffic, type BackendCount } from './dataplane/counters.js'
 import { innerMtu, overheadOf } from './dataplane/encapsulation.js'
 import type { LiveFlows, ServiceCounts, TrackingState } from './dataplane/tables.js'
-import { type AdminState, type Backend, type Forward, forwardOf, type Service } from './model.js'
+import { type AdminState, type Backend, type Forward, forwardOf, isTunnel, type Service } from './model.js'
 import type { Resolution } from './next-hop.js'
 import { tunnelSourceOf } from './reach.js'
 import type { Standing } from './standing.js'
@@ -54,7 +54,7 @@ const reasonOf = ({ standing, slots }: BackendFacts): string | null =>
   standing.isLastResort && slots > 0 ? `${standing.reason}, but nobody else is left` : standing.reason
 
 const tunnelView = ({ service, backend, resolution }: BackendFacts, forward: Forward): TunnelView | null => {
-  if (forward.mode === 'dr') return null
+  if (!isTunnel(forward)) return null
   const found = 'nextHop' in resolution ? resolution : null
   const own = found?.nextHop.source
   return {

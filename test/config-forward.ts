@@ -135,11 +135,11 @@ t.test('what is wrong with a tunnel is said in its place', async t => {
     ],
     [
       withWeb('forward: tun'),
-      '6:14 services.web.forward: forward must be dr, ipip, gre or gue, not tun | did you mean ipip?',
+      '6:14 services.web.forward: forward must be dr, ipip, gre, gue, nat or fullnat, not tun | did you mean ipip?',
     ],
     [
       withWeb('forward: { mode: ipi, key: 1 }'),
-      '6:22 services.web.forward.mode: mode must be dr, ipip, gre or gue, not ipi | did you mean ipip?',
+      '6:22 services.web.forward.mode: mode must be dr, ipip, gre, gue, nat or fullnat, not ipi | did you mean ipip?',
     ],
     [
       withWeb('forward: { mode: gue, prot: 1 }'),

@@ -2,7 +2,8 @@
 import t from 'tap'
 import { problemLines, withBackend, withHealth, withService, withWeb } from './fixtures/config.js'
 
-const KEYS = 'the keys here are interfaces, xdp, seed, limits, services, http, tunnel-source, probe-prefix'
+const KEYS =
+  'the keys here are interfaces, xdp, seed, limits, services, http, tunnel-source, local-addresses, local-ports, snat, probe-prefix'
 const withBackends = (...lines: string[]) => withWeb('backends:', ...lines.map(line => `  ${line}`))
 const withVip = (vip: string) => withService('port: 80').replace('192.0.2.10', vip)
 const top = (...lines: string[]) => ['interfaces: [eth0]', ...lines, ''].join('\n')
@@ -55,7 +56,7 @@ expectProblems('keys are there once, and are known', [
   [withWeb('ringSize: 65537'), '6:5 services.web.ringSize: unknown key "ringSize" | did you mean ring-size?'],
   [
     top('limits:', '  <<: { flows: 8 }'),
-    '3:3 limits.<<: unknown key "<<" | the keys here are services, backends, slots, flows',
+    '3:3 limits.<<: unknown key "<<" | the keys here are services, backends, slots, flows, nat-flows',
   ],
   [
     top('http: { listen: "127.0.0.1:9464", tls: true }'),
@@ -140,12 +141,18 @@ expectProblems('words of a service are checked, those of other versions told', [
     withWeb('protocol: tpc'),
     '6:15 services.web.protocol: protocol must be tcp or udp, not tpc | did you mean tcp?',
   ],
-  [withWeb('forward: nat'), '6:14 services.web.forward: forward nat is not available in this version'],
+  [
+    withWeb('forward: masq'),
+    '6:14 services.web.forward: forward must be dr, ipip, gre, gue, nat or fullnat, not masq | did you mean nat?',
+  ],
   [
     withWeb('forward: ddr'),
-    '6:14 services.web.forward: forward must be dr, ipip, gre or gue, not ddr | did you mean dr?',
+    '6:14 services.web.forward: forward must be dr, ipip, gre, gue, nat or fullnat, not ddr | did you mean dr?',
   ],
-  [withWeb('forward: [dr]'), '6:14 services.web.forward: forward must be dr, ipip, gre or gue, not a list'],
+  [
+    withWeb('forward: [dr]'),
+    '6:14 services.web.forward: forward must be dr, ipip, gre, gue, nat or fullnat, not a list',
+  ],
   [withWeb('scheduler: wrr'), '6:16 services.web.scheduler: scheduler wrr is not available in this version'],
   [
     withWeb('scheduler: magelv'),

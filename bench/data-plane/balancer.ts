@@ -3,7 +3,7 @@ import { addressBytes, macBytes } from '../../src/address.js'
 import { DEFAULT_LIMITS } from '../../src/config.js'
 import { Dataplane, shapeFor, type Verdict } from '../../src/dataplane/dataplane.js'
 import { createTables, type Tables, type WantedService } from '../../src/dataplane/tables.js'
-import { backendIdentity, type Forward, type Protocol, type Service } from '../../src/model.js'
+import { backendIdentity, type Forward, isTunnel, type Protocol, type Service } from '../../src/model.js'
 import { buildRing } from '../../src/ring.js'
 import { claimsOf } from '../../src/rings.js'
 
@@ -104,7 +104,7 @@ export const wantedOf = (
         mtu: toLoad.mtu ?? 1500,
         source: addressBytes(SOURCES[outerVersion(toLoad)]),
       },
-      tunnel: forward.mode === 'dr' ? null : { forward, source: null },
+      tunnel: isTunnel(forward) ? { forward, source: null } : null,
     })),
     owners:
       toLoad.way === null

@@ -1,7 +1,14 @@
 /** A backend that is added or changed at run time, checked by the rules of the file. */
-import { canonicalMac } from '../address.js'
+import { addressFamily, canonicalMac } from '../address.js'
 import { BalancerError } from '../errors.js'
-import { type Backend, backendIdentity, type Forward, type ForwardMode, type Service } from '../model.js'
+import {
+  type Backend,
+  backendIdentity,
+  type Forward,
+  type ForwardMode,
+  isTunnelMode,
+  type Service,
+} from '../model.js'
 import {
   backendAddressRule,
   backendNameRule,
@@ -55,8 +62,14 @@ const checkMac = (text: string | null): string | null => {
 const checkSource = (text: string, address: string, mode: ForwardMode): string => {
   const parsed = parseTunnelSource(text)
   const source = 'source' in parsed ? parsed.source : refuse(`tunnel-source ${parsed.broken}`)
-  const broken = mode === 'dr' ? 'is for tunnels' : backendSourceRule(source, address)
+  const broken = isTunnelMode(mode) ? backendSourceRule(source, address) : 'is for tunnels'
   return broken === null ? source : refuse(`tunnel-source ${broken}`)
+}
+
+const checkLocalAddresses = ({ name, translation }: Service, address: string): void => {
+  const family = addressFamily(address)
+  if (!translation?.localAddresses.some(local => addressFamily(local) === family))
+    refuse(`fullnat to ${address} takes local addresses of IPv${family}: service "${name}" has none`)
 }
 
 /**
@@ -77,6 +90,8 @@ export const newBackend = (service: Service, wanted: NewBackend): Backend => {
   if (addressBroken) refuse(`address ${addressBroken}`)
   const portBroken = port === null ? null : backendPortRule(port, service.port, mode)
   if (portBroken) refuse(`port ${portBroken}`)
+  if (service.translation?.localAddresses.includes(address)) refuse(`address ${address} is a local address`)
+  if (mode === 'fullnat') checkLocalAddresses(service, address)
 
   const backend = {
     name,

@@ -1,11 +1,12 @@
 /** What no value shows on its own: things that are there twice, and things that do not fit each other. */
-import { backendIdentity, serviceIdentity } from '../model.js'
+import { backendIdentity, type ForwardMode, isTunnelMode, serviceIdentity } from '../model.js'
 import { DEFAULT_RING_SIZE } from '../ring/size.js'
 import { childPath } from './fields.js'
 import { checkForward, modeFrom } from './forward.js'
 import type { Position, Report } from './problem.js'
 import { backendAddressRule, backendPortRule, backendSourceRule } from './rules.js'
 import type { BackendDraft, ServiceDraft } from './service.js'
+import { checkTranslation } from './translation.js'
 
 /** With fewer slots per backend the shares differ by more than a percent (Maglev, NSDI 2016, section 3.4). */
 const SLOTS_PER_BACKEND = 100
@@ -37,6 +38,7 @@ export const crossCheck = (services: readonly ServiceDraft[], report: Report): v
     }
     checkForward(service.forward, modeFrom(service.forward), report)
     checkSources(service, report)
+    checkTranslation(service, report)
     if (service.fields.values.mss === 'clamp' && protocol === 'udp')
       report.warning(service.fields.at('mss'), childPath(service.path, 'mss'), 'UDP has no MSS to clamp')
     checkBackends(service, report)
@@ -102,20 +104,25 @@ const checkFit = (
         : null,
     )
   for (const { source, at, path: sourcePath } of sources) {
-    const broken =
-      mode === 'dr' ? ONLY_TUNNELS : address === undefined ? null : backendSourceRule(source, address)
+    const broken = !isTunnelMode(mode)
+      ? onlyTunnels(mode)
+      : address === undefined
+        ? null
+        : backendSourceRule(source, address)
     if (broken) report.problem(at, sourcePath, `tunnel-source ${broken}`)
   }
 }
 
-const ONLY_TUNNELS = 'is for tunnels (ipip, gre, gue): direct routing leaves the packet as it is'
+const onlyTunnels = (mode: ForwardMode): string =>
+  `is for tunnels (ipip, gre, gue): ${mode === 'dr' ? 'direct routing leaves the packet as it is' : `${mode} has no outer header`}`
 
 /** Outer sources of a service that no backend of it can have are a mistake; one of a pair may be for later. */
 const checkSources = ({ forward, sources, backends }: ServiceDraft, report: Report): void => {
   if (modeFrom(forward) === null || backends.some(backend => modeFrom(backend.forward, forward) === null))
     return
-  const tunnelled = backends.filter(backend => modeFrom(backend.forward, forward) !== 'dr')
-  const isDirect = modeFrom(forward) === 'dr' && tunnelled.length === 0
+  const own = modeFrom(forward) ?? 'dr'
+  const tunnelled = backends.filter(backend => isTunnelMode(modeFrom(backend.forward, forward) ?? 'dr'))
+  const isDirect = !isTunnelMode(own) && tunnelled.length === 0
   const addresses = tunnelled.flatMap(({ fields }) => fields.values.address ?? [])
   const isOfUse = addresses.some(address =>
     sources.some(({ source }) => backendSourceRule(source, address) === null),
@@ -125,7 +132,7 @@ const checkSources = ({ forward, sources, backends }: ServiceDraft, report: Repo
     report.problem(
       at,
       path,
-      `tunnel-source ${isDirect ? ONLY_TUNNELS : backendSourceRule(source, addresses[0]!)}`,
+      `tunnel-source ${isDirect ? onlyTunnels(own) : backendSourceRule(source, addresses[0]!)}`,
     )
 }
 

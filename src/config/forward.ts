@@ -101,6 +101,9 @@ export const forwardFrom = (own: ForwardDraft, service?: ForwardDraft): Forward 
       return { mode, key: key?.value ?? null }
     case 'gue':
       return { mode, port: port?.value ?? DEFAULT_GUE_PORT, variant: variant?.value ?? 0 }
+    case 'nat':
+    case 'fullnat':
+      return { mode }
     default:
       return { mode }
   }

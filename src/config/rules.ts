@@ -1,6 +1,6 @@
 /** What an address, a port or a name may be: the same for the file and for a change at run time. */
 import { addressBytes, addressFamily, addressText, canonicalAddress, shortAddressBytes } from '../address.js'
-import type { ForwardMode, Listen } from '../model.js'
+import { type ForwardMode, isTranslated, type Listen } from '../model.js'
 
 /** A rule that is broken, in words that go on from the thing's name: "is a multicast address". */
 export type Broken = string | null
@@ -54,11 +54,11 @@ const notAnAddress = (text: string): string => {
 const MIN_PREFIX = { 4: 8, 6: 16 } as const
 
 /** Whether the bits of an address from `length` on are all 0. */
-const endsIn0 = (address: Uint8Array, length: number): boolean =>
+export const endsIn0 = (address: Uint8Array, length: number): boolean =>
   address.every((byte, i) => (byte & (0xff >> Math.min(8, Math.max(0, length - 8 * i)))) === 0)
 
 /** The network that an address lies in, in canonical text. */
-const networkOf = (address: Uint8Array, length: number): string =>
+export const networkOf = (address: Uint8Array, length: number): string =>
   addressText(address.map((byte, i) => byte & ~(0xff >> Math.min(8, Math.max(0, length - 8 * i)))))
 
 /**
@@ -90,18 +90,19 @@ export const parseTunnelSource = (
 /** How a backend's address fits its service's VIP. */
 export const backendAddressRule = (address: string, vip: string, mode: ForwardMode): Broken => {
   if (address === vip) return `${address} is the VIP itself`
-  if (mode === 'dr' && addressFamily(address) !== addressFamily(vip))
-    return `${address} is IPv${addressFamily(address)}, the VIP ${vip} is not: direct routing leaves the packet as it is`
+  const why = { dr: 'direct routing leaves the packet as it is', nat: 'nat leaves its source as it is' }
+  if ((mode === 'dr' || mode === 'nat') && addressFamily(address) !== addressFamily(vip))
+    return `${address} is IPv${addressFamily(address)}, the VIP ${vip} is not: ${why[mode]}`
   return null
 }
 
-/** How a backend's own port fits its service's: no mode changes the packet itself. */
+/** How a backend's own port fits its service's: only nat and fullnat change it. */
 export const backendPortRule = (port: number, servicePort: number, mode: ForwardMode): Broken => {
   if (port === servicePort) return null
+  if (servicePort === 0) return `${port}: a service on every port has backends without one`
+  if (isTranslated(mode)) return null
   const why = mode === 'dr' ? 'direct routing leaves' : `the tunnel (${mode}) leaves`
-  return servicePort === 0
-    ? `${port}: a service on every port has backends without one`
-    : `${port} differs from the service's ${servicePort}: ${why} the packet as it is`
+  return `${port} differs from the service's ${servicePort}: ${why} the packet as it is`
 }
 
 /** How an outer source fits a backend's address. */

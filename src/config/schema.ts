@@ -2,11 +2,12 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { canonicalMac } from '../address.js'
-import type { ForwardMode, HashPart, Listen, Protocol } from '../model.js'
+import type { ForwardMode, HashPart, Listen, PortRange, Protocol } from '../model.js'
 import { isRingSize, MAX_RING_SIZE, MIN_RING_SIZE, nearestRingSizes } from '../ring/size.js'
 import { didYouMean } from './did-you-mean.js'
 import { formatDuration, parseDuration } from './durations.js'
 import { type Leaf, leaf, list, nested, refuse } from './fields.js'
+import { type LocalAddresses, parseLocalAddresses, parsePortRange, parsePrefix } from './prefixes.js'
 import { backendNameRule, hostMacRule, parseHostAddress, parseListen, parseTunnelSource } from './rules.js'
 import { parseStatusCodes } from './status-codes.js'
 
@@ -127,6 +128,15 @@ const listen: Leaf<Listen> = leaf(
   { asWritten: true },
 )
 
+const portRange: Leaf<PortRange> = leaf(
+  'a range of ports such as 1024-65535',
+  z.string().transform((value, context): PortRange => {
+    const parsed = parsePortRange(value)
+    return 'first' in parsed ? parsed : refuse(context, parsed.broken)
+  }),
+  { asWritten: true },
+)
+
 export const rootShape = {
   interfaces: list(interfaceName),
   xdp: oneOf('auto', 'native', 'generic'),
@@ -142,6 +152,9 @@ export const rootShape = {
   services: nested,
   http: nested,
   'tunnel-source': nested,
+  'local-addresses': nested,
+  'local-ports': portRange,
+  snat: nested,
   'probe-prefix': text('an address prefix', value =>
     isPrefix(value) ? null : `must be an address prefix such as 240.0.0.0/12, not ${JSON.stringify(value)}`,
   ),
@@ -153,6 +166,7 @@ export const limitsShape = {
   backends: whole(1, 1048575),
   slots: whole(MIN_RING_SIZE, 268435456),
   flows: whole(8, 1073741824),
+  'nat-flows': whole(1, 67108864),
 } as const
 
 export const httpShape = { listen } as const
@@ -166,18 +180,21 @@ const port = whole(1, 65535)
 const greKey = whole(0, 0xffff_ffff)
 const variant: Leaf<0 | 1> = leaf('0 or 1', z.union([z.literal(0), z.literal(1)]))
 
-const noTunnels: Readonly<Record<string, string>> = {
+const noModes: Readonly<Record<string, string>> = {
   vxlan:
     'is not built: its inner Ethernet header needs a MAC address of each backend, and takes 14 bytes more',
-  nat: LATER,
-  fullnat: LATER,
 }
-const tunnelHints: Readonly<Record<string, string>> = {
+const modeHints: Readonly<Record<string, string>> = {
   vxlan: 'use gue, which goes by UDP too',
   tun: 'did you mean ipip?',
   tunnel: 'did you mean ipip?',
+  masq: 'did you mean nat?',
+  masquerade: 'did you mean nat?',
+  masquerading: 'did you mean nat?',
+  dnat: 'did you mean nat?',
+  snat: 'did you mean fullnat?',
 }
-const modes = ['dr', 'ipip', 'gre', 'gue'] as const
+const modes = ['dr', 'ipip', 'gre', 'gue', 'nat', 'fullnat'] as const
 
 /** How packets reach a backend, in a word. */
 export const forwardMode: Leaf<ForwardMode> = leaf(
@@ -185,8 +202,8 @@ export const forwardMode: Leaf<ForwardMode> = leaf(
   z.string().transform((word, context): ForwardMode => {
     const mode = modes.find(one => one === word)
     if (mode !== undefined) return mode
-    const hint = tunnelHints[word] ?? didYouMean(word, modes) ?? undefined
-    const why = noTunnels[word]
+    const hint = modeHints[word] ?? didYouMean(word, modes) ?? undefined
+    const why = noModes[word]
     return refuse(
       context,
       why === undefined ? `must be ${inWords(modes)}, not ${word}` : `${word} ${why}`,
@@ -216,6 +233,47 @@ export const forwardKeys = {
   'tunnel-source': nested,
 } as const
 
+/** Local addresses of FULLNAT and SNAT: an address, or all of a prefix. */
+export const localAddresses: Leaf<LocalAddresses> = leaf(
+  'an address or a prefix such as 10.1.0.0/28',
+  z.string().transform((value, context): LocalAddresses => {
+    const parsed = parseLocalAddresses(value)
+    return 'addresses' in parsed ? parsed : refuse(context, parsed.broken, parsed.hint)
+  }),
+)
+
+/** Whose own connections are translated. */
+export const snatPrefix: Leaf<string> = leaf(
+  'a prefix such as 10.2.0.0/24',
+  z.string().transform((value, context): string => {
+    const parsed = parsePrefix(value)
+    return 'prefix' in parsed ? parsed.prefix : refuse(context, parsed.broken, parsed.hint)
+  }),
+)
+
+/** The data plane counts them in seconds, in 16 bits. */
+const wholeSeconds = (what: string): Leaf<number> => {
+  const any = duration(1000, 18 * 3_600_000)
+  return {
+    ...any,
+    schema: any.schema.transform((ms, context) =>
+      ms % 1000 === 0 ? ms : refuse(context, `is ${formatDuration(ms)}: ${what} is counted in whole seconds`),
+    ),
+  }
+}
+const timeout = wholeSeconds('a timeout')
+
+export const timeoutsShape = {
+  'syn-sent': timeout,
+  'syn-received': timeout,
+  'fin-wait': timeout,
+  'close-wait': timeout,
+  'last-ack': timeout,
+  'time-wait': timeout,
+  close: timeout,
+  'udp-once': timeout,
+} as const
+
 export const MAX_IDLE_MS = 8 * 3_600_000
 const MAX_LEAVE_MS = 7 * 24 * 3_600_000
 
@@ -235,6 +293,9 @@ export const serviceShape = {
   'udp-idle-time': duration(1000, MAX_IDLE_MS),
   'leave-deadline': duration(0, MAX_LEAVE_MS),
   'last-resort': oneOf('drained', 'none'),
+  'local-addresses': nested,
+  toa: leaf('true or false', z.boolean()),
+  timeouts: nested,
   health: nested,
   backends: nested,
 } as const

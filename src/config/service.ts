@@ -1,14 +1,16 @@
 /** Reads one service with its health check and its backends. */
 import { addressFamily } from '../address.js'
-import type { Backend, HashPart, HealthCheck, Ping, Service } from '../model.js'
+import type { Backend, ConnectionTimeouts, HashPart, HealthCheck, Ping, Service } from '../model.js'
 import { DEFAULT_RING_SIZE } from '../ring/size.js'
 import { formatDuration } from './durations.js'
 import { childPath, expectMap, type Fields, readFields } from './fields.js'
 import { type ForwardDraft, forwardFrom, readForward, saysForward } from './forward.js'
+import { type LocalAddressEntry, readLocalAddresses } from './local-addresses.js'
 import type { Position, Report } from './problem.js'
 import { defaultBackendName } from './rules.js'
 import { backendShape, healthShape, httpOnlyKeys, serviceShape } from './schema.js'
 import type { Entry, Node } from './source.js'
+import { readTimeouts, type TranslationDefaults, translationFrom } from './translation.js'
 import { readTunnelSource, type TunnelSource } from './tunnel-source.js'
 
 /** A service as far as it could be read, with the places for what is found later. */
@@ -20,6 +22,9 @@ export interface ServiceDraft {
   readonly fields: Fields<typeof serviceShape>
   readonly forward: ForwardDraft
   readonly sources: readonly TunnelSource[]
+  /** Its own; null: it says nothing. */
+  readonly localAddresses: readonly LocalAddressEntry[] | null
+  readonly timeouts: Partial<ConnectionTimeouts>
   readonly health: HealthCheck | null
   readonly backends: readonly BackendDraft[]
 }
@@ -47,7 +52,8 @@ export const readService = (
   const map = expectMap(value, `service ${name}`, path, report)
   if (!map) return null
   const fields = readFields(serviceShape, map, at, path, report, ['vip', 'port'])
-  const { health, backends } = fields.values
+  const { health, backends, timeouts } = fields.values
+  const local = fields.values['local-addresses']
   return {
     name,
     path,
@@ -55,6 +61,10 @@ export const readService = (
     fields,
     forward: readForward(fields, path, report),
     sources: readSources(fields, path, report),
+    localAddresses: local ? readLocalAddresses(local, childPath(path, 'local-addresses'), report) : null,
+    timeouts: timeouts
+      ? readTimeouts(timeouts, fields.at('timeouts'), childPath(path, 'timeouts'), report)
+      : {},
     health: health
       ? readHealth(health, map.entries.get('health')?.at ?? at, childPath(path, 'health'), report)
       : null,
@@ -140,7 +150,7 @@ const readBackends = (node: Node, path: string, report: Report): BackendDraft[] 
 }
 
 /** What holds where a service says nothing of its own. */
-export interface ServiceDefaults {
+export interface ServiceDefaults extends TranslationDefaults {
   /** Outer sources of tunnels, one of a family at most. */
   readonly sources: readonly string[]
   /** What another service of its VIP says. */
@@ -157,11 +167,10 @@ const sourcesWith = (own: readonly TunnelSource[], defaults: readonly string[]):
 }
 
 /** @returns the service, or null when something that has been reported is missing */
-export const finishService = (
-  { name, fields, forward, sources, health, backends }: ServiceDraft,
-  defaults: ServiceDefaults,
-): Service | null => {
+export const finishService = (draft: ServiceDraft, defaults: ServiceDefaults): Service | null => {
+  const { name, fields, forward, sources, health, backends } = draft
   const { values } = fields
+  const translation = translationFrom(draft, defaults)
   if (values.vip === undefined || values.port === undefined) return null
   return {
     name,
@@ -182,6 +191,7 @@ export const finishService = (
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
     lastResort: values['last-resort'] ?? 'drained',
     health,
+    ...(translation ? { translation } : {}),
     backends: backends.flatMap(backend => finishBackend(backend, forward)),
   }
 }

@@ -1,6 +1,6 @@
 /** What a tunnel puts ahead of a packet, and what of it a backend's record says. Pure. */
 import { addressBytes, addressFamily } from '../address.js'
-import type { Forward, TunnelForward } from '../model.js'
+import { type Forward, isTunnel, type TunnelForward } from '../model.js'
 import { backendFlags, forwardMode } from './layout.js'
 
 /** Bytes of headers. */
@@ -58,7 +58,7 @@ export const shimBytes = (forward: TunnelForward): number => {
 
 /** How much longer a packet becomes on its way to a backend. @param address the backend's: the outer destination */
 export const overheadOf = (forward: Forward, address: string): number =>
-  forward.mode === 'dr' ? 0 : OUTER[addressFamily(address)] + shimBytes(forward)
+  isTunnel(forward) ? OUTER[addressFamily(address)] + shimBytes(forward) : 0
 
 /**
  * The longest packet that may go to a backend.
@@ -73,6 +73,8 @@ const modes = {
   ipip: forwardMode.FORWARD_IPIP,
   gre: forwardMode.FORWARD_GRE,
   gue: forwardMode.FORWARD_GUE,
+  nat: forwardMode.FORWARD_NAT,
+  fullnat: forwardMode.FORWARD_FULLNAT,
 } as const
 
 const NO_SOURCE: OuterSource = { address: new Uint8Array(16), spread: 0 }

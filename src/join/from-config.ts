@@ -3,15 +3,13 @@ import { addressFamily, canonicalAddress } from '../address.js'
 import { parseConfig } from '../config.js'
 import { shimBytes } from '../dataplane/encapsulation.js'
 import { BalancerError } from '../errors.js'
-import { type Forward, forwardOf, type TunnelForward } from '../model.js'
+import { forwardOf, isTunnel } from '../model.js'
 import { type Flags, hostPart } from './flags.js'
 import { DEFAULT_GUE_PORT, type Tunnel, type Wanted } from './wanted.js'
 
 const unique = <T>(items: readonly T[]): T[] => [
   ...new Map(items.map(item => [JSON.stringify(item), item])).values(),
 ]
-
-const isTunnel = (forward: Forward): forward is TunnelForward => forward.mode !== 'dr'
 
 /** What the configuration says itself. */
 const said: Readonly<Partial<Record<keyof Flags, string>>> = {

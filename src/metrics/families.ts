@@ -213,7 +213,9 @@ const backends: readonly Family[] = [
     perBackend(row => row.tunnel?.learntMtu ?? null),
   ),
   gauge('backend_forward', '1: how packets reach it.', [...BACKEND, 'mode'], status =>
-    eachBackend(status, (row, labels) => oneOf(labels, 'mode', ['dr', 'ipip', 'gre', 'gue'], row.forward)),
+    eachBackend(status, (row, labels) =>
+      oneOf(labels, 'mode', ['dr', 'ipip', 'gre', 'gue', 'nat', 'fullnat'], row.forward),
+    ),
   ),
   gauge(
     'backend_slots',
