@@ -5,12 +5,27 @@
 import { address, mac } from '../fixtures/addresses.js'
 import { concat, readU16, sameBytes } from '../fixtures/bytes.js'
 import { flowHash, slotOf } from './flow-hash.js'
-import { type Flow, type Message, type PathMtu, readMessage, type TunnelError } from './message.js'
+import {
+  type Flow,
+  type FlowError,
+  type Message,
+  type PathMtu,
+  readMessage,
+  type TunnelError,
+} from './message.js'
 import { clampMss } from './mss.js'
+import {
+  comeBackErrorNat,
+  comeBackNat,
+  findBackend,
+  forwardErrorNat,
+  forwardNat,
+  type Ending as Translated,
+} from './nat.js'
 import { type IpPacket, readIp, readPorts, type ServicePacket } from './packet.js'
 import { answerPing } from './ping.js'
 import { reject } from './reject.js'
-import type { BackendEntry, ServiceEntry, Tables } from './tables.js'
+import type { BackendEntry, InterfaceEntry, ServiceEntry, Tables, Translation } from './tables.js'
 import { tooBig } from './too-big.js'
 import { encapsulate } from './tunnel.js'
 import { tellClient } from './tunnel-error.js'
@@ -50,10 +65,20 @@ const findService = (tables: Tables, flow: Flow): ServiceEntry | undefined => {
   return ofPort(readU16(flow.ports, 2)) ?? ofPort(0)
 }
 
-const isForThisHost = (tables: Tables, frame: Uint8Array, ifindex: number): boolean => {
-  const entry = tables.interfaces.find(known => known.ifindex === ifindex)
-  return entry !== undefined && sameBytes(mac(entry.mac), frame.subarray(0, 6))
-}
+/** The entry interface, if the frame is for it. */
+const entryOf = (tables: Tables, frame: Uint8Array, ifindex: number): InterfaceEntry | undefined =>
+  tables.interfaces.find(
+    known => known.ifindex === ifindex && sameBytes(mac(known.mac), frame.subarray(0, 6)),
+  )
+
+const isForThisHost = (tables: Tables, frame: Uint8Array, ifindex: number): boolean =>
+  entryOf(tables, frame, ifindex) !== undefined
+
+const isNat = (backend: BackendEntry): backend is BackendEntry & { readonly translation: Translation } =>
+  backend.translation?.mode === 'nat'
+
+const wayOut = ({ ifindex: out }: BackendEntry, ifindex: number): 'TX' | 'REDIRECT' =>
+  out === ifindex ? 'TX' : 'REDIRECT'
 
 const backendOf = (tables: Tables, service: ServiceEntry, hash: bigint): BackendEntry | undefined => {
   const id = service.slots[slotOf(hash, service.ringSize)] ?? 0
@@ -71,7 +96,7 @@ const forward = (
   hash: bigint,
   ifindex: number,
 ): Ending => {
-  const way = backend.ifindex === ifindex ? 'TX' : 'REDIRECT'
+  const way = wayOut(backend, ifindex)
   const { tunnel } = backend
   if (tunnel === null) return { verdict: `${way}_DR`, packet: direct(frame, backend) }
   if (packet.length > frame.length - packet.ipAt) return { verdict: 'DROP_TRUNCATED', packet: frame }
@@ -91,8 +116,12 @@ const balancePacket = (
   ifindex: number,
 ): Outcome => {
   const service = findService(tables, packet)
-  if (service === undefined) return ends(frame, 'PASS_NOT_A_SERVICE')
-  if (!isForThisHost(tables, frame, ifindex)) return ends(frame, 'PASS_OTHER_HOST', { service })
+  const entry = entryOf(tables, frame, ifindex)
+  if (service === undefined) {
+    const reply = comeBackNat(tables, frame, packet, entry)
+    return ends(frame, 'PASS_NOT_A_SERVICE', reply ?? {})
+  }
+  if (entry === undefined) return ends(frame, 'PASS_OTHER_HOST', { service })
   const least = packet.protocol === 'tcp' ? 20 : 8
   if (packet.end - packet.transportAt < least) return ends(frame, 'DROP_TRUNCATED', { service })
 
@@ -106,10 +135,13 @@ const balancePacket = (
   }
   if (!backend.isResolved) return ends(frame, 'DROP_NO_NEXT_HOP', { service, backend })
   if (isTooLong(frame, packet, backend)) {
-    const entry = tables.interfaces.find(known => known.ifindex === ifindex)!
     return ends(frame, '', { service, backend, ...tooBig(frame, packet, backend.mtu, entry.mtu) })
   }
   const clamped = service.clampsMss ? clampMss(frame, packet, backend.mtu) : frame
+  if (isNat(backend)) {
+    const translated = forwardNat(frame, clamped, packet, backend, entry, wayOut(backend, ifindex))
+    return ends(frame, '', { service, backend, ...translated })
+  }
   return ends(frame, '', { service, backend, ...forward(clamped, packet, backend, hash, ifindex) })
 }
 
@@ -125,9 +157,14 @@ const balanceError = (
   tables: Tables,
   frame: Uint8Array,
   packet: IpPacket,
-  message: TunnelError | { readonly kind: 'flow'; readonly flow: Flow },
+  message: TunnelError | FlowError,
   ifindex: number,
 ): Outcome => {
+  if (message.kind === 'inside') {
+    const entry = entryOf(tables, frame, ifindex)
+    const translated: Translated = comeBackErrorNat(tables, frame, packet, message.quoted, entry)
+    return ends(frame, '', translated)
+  }
   const service = findService(tables, message.flow)
   if (service === undefined) return ends(frame, 'PASS_NOT_A_SERVICE')
   if (!isForThisHost(tables, frame, ifindex)) return ends(frame, 'PASS_OTHER_HOST', { service })
@@ -138,6 +175,10 @@ const balanceError = (
   if (message.kind === 'tunnel')
     return ends(frame, '', { service, backend, ...tellClient(frame, packet, message, backend) })
   if (isTooLong(frame, packet, backend)) return ends(frame, 'DROP_TOO_BIG', { service, backend })
+  if (isNat(backend)) {
+    const translated = forwardErrorNat(frame, packet, message.quoted, backend, wayOut(backend, ifindex))
+    return ends(frame, '', { service, backend, ...translated })
+  }
   return ends(frame, '', { service, backend, ...forward(frame, packet, backend, hash, ifindex) })
 }
 
@@ -158,7 +199,12 @@ export const balance = (tables: Tables, frame: Uint8Array, ifindex: number): Out
   const ip = readIp(frame)
   if (typeof ip === 'string') return ends(frame, ip)
   if (ip.carries === (ip.version === 4 ? 1 : 58)) {
-    const { message, pathMtu } = readMessage(frame, ip, flow => findService(tables, flow) !== undefined)
+    const { message, pathMtu } = readMessage(
+      frame,
+      ip,
+      flow => findService(tables, flow) !== undefined,
+      flow => findBackend(tables, flow.protocol, flow.destination, readU16(flow.ports, 2)) !== undefined,
+    )
     return { ...balanceMessage(tables, frame, ip, message, ifindex), pathMtu }
   }
   const packet = readPorts(frame, ip)

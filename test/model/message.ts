@@ -27,7 +27,26 @@ export interface TunnelError {
   readonly mtu: number | null
 }
 
-export type Message = { readonly kind: 'echo' } | { readonly kind: 'flow'; readonly flow: Flow } | TunnelError
+/** A quoted packet of TCP or UDP, where it lies, and whose packet it is; its end is the error's. */
+export interface QuotedFlow {
+  readonly version: 4 | 6
+  readonly carries: number
+  readonly ipAt: number
+  readonly transportAt: number
+  readonly end: number
+  /** As the quoted packet has it. */
+  readonly flow: Flow
+}
+
+/** Errors about a flow: of what a backend has sent to its client, or of what was sent on to a backend, translated. */
+export interface FlowError {
+  readonly kind: 'flow' | 'inside'
+  /** In the direction of the client's packets; inside: as they are behind the balancer. */
+  readonly flow: Flow
+  readonly quoted: QuotedFlow
+}
+
+export type Message = { readonly kind: 'echo' } | FlowError | TunnelError
 
 /** What an error has said of the path to a tunnel's end. */
 export interface PathMtu {
@@ -166,11 +185,15 @@ const readTunnelError = (
   return { message: { kind: 'tunnel', flow, end: outer.destination, quote, mtu }, pathMtu }
 }
 
-/** `isServed`: whether some service has the flow's destination. */
+/**
+ * `isServed`: whether some service has the flow's destination; `isTranslated`: whether a packet of these addresses and
+ * ports goes to a backend after its translation.
+ */
 export const readMessage = (
   frame: Uint8Array,
   packet: IpPacket,
   isServed: (flow: Flow) => boolean,
+  isTranslated: (flow: Flow) => boolean,
 ): Reading => {
   const is = (message: Message | string): Reading => ({ message, pathMtu: null })
   const { version } = packet
@@ -184,6 +207,11 @@ export const readMessage = (
   if (quoted === null || quoted.version !== version || !sameBytes(quoted.source, packet.destination))
     return is('PASS_NOT_A_SERVICE')
   const sent = flowOf(frame, quoted)
-  if (sent !== null && isServed(reversed(sent))) return is({ kind: 'flow', flow: reversed(sent) })
+  if (sent !== null) {
+    const { carries, bodyAt } = quoted
+    const place = { version, carries, ipAt: at, transportAt: bodyAt, end: packet.end, flow: sent }
+    if (isServed(reversed(sent))) return is({ kind: 'flow', flow: reversed(sent), quoted: place })
+    if (isTranslated(sent)) return is({ kind: 'inside', flow: sent, quoted: place })
+  }
   return readTunnelError(frame, packet, bytes, at, quoted)
 }
