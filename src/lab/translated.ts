@@ -12,7 +12,7 @@
  *   inside  10.2.0.0/24, fd00:2::/64    balancer .2 (eth1), balancer2 .3 (eth1), bN .1N (eth0), core .254
  *   homeN   10.3.N.0/24, fd00:3:N::/64  core .254, rN .2 (eth0)
  *   side    10.4.0.0/24, fd00:4::/64    gate1 .1, core .2
- *   pools   10.2.8.0/28, fd00:2:8::/124 of balancer, 10.2.9.0/28, fd00:2:9::/124 of balancer2: the core routes them
+ *   pools   10.2.8.0/28, fd00:2:8::/124 of balancer, 10.2.9.0/28, fd00:2:9::/124 of balancer2: the core and the backends inside route them
  *
  * VIPs are routed to the balancer, and are on its eth0. The balancer's kernel forwards nothing unless it is told to.
  */
@@ -38,8 +38,8 @@ export interface Balancer extends Host {
 
 export type ClientName = 'near' | 'far1' | 'far2'
 export type GateName = 'gate1' | 'gate2'
-/** A network between two devices; `outside` and `inside` are switches. */
-export type LinkName = 'far1' | 'far2' | 'side' | `home${number}`
+/** A network behind a router, which is the only one that sends into it but its host. */
+export type Network = 'far1' | 'far2' | `home${number}`
 
 export interface TranslatedLab {
   readonly prefix: string
@@ -60,7 +60,8 @@ export interface TranslatedLab {
   readonly vips: readonly string[]
   /** VIPs' and pools' next hop, and the inside backends' default route, become these balancers: one, or both at once. */
   readonly routeBy: (...balancers: readonly Balancer[]) => Promise<void>
-  readonly setMtu: (link: LinkName, mtu: number) => Promise<void>
+  /** How long a packet may be that a router sends into this network: a far client's gateway, a backend's. */
+  readonly setMtu: (network: Network, mtu: number) => Promise<void>
   readonly mountBpffs: () => Promise<string>
   readonly close: () => Promise<void>
 }
@@ -74,6 +75,8 @@ export interface TranslatedOptions {
   readonly inside?: number
   /** Backends r1 ...; default 0. */
   readonly routed?: number
+  /** The core's default route, and so that of the routed backends; default: gate1. */
+  readonly coreBy?: 'gate1' | 'balancer'
 }
 
 /** Where the backends' nginx listens. */
@@ -105,7 +108,7 @@ const bare = (address: string): string => address.replace(/\/.*/, '')
 interface Building {
   readonly namespaces: Namespaces
   readonly options: TranslatedOptions
-  readonly links: Map<LinkName, readonly [End, End]>
+  readonly routers: Map<string, End>
   readonly files: string
 }
 
@@ -115,16 +118,17 @@ const addHost = async ({ namespaces }: Building, name: string, isRouter = false)
   return host
 }
 
+/** A cable; `router` is who sends into this network. */
 const link = async (
-  { links }: Building,
-  name: LinkName,
+  { routers }: Building,
+  name: Network | 'side',
   net: readonly [string, string],
-  a: { readonly host: Host; readonly at: number; readonly device: string },
-  b: { readonly host: Host; readonly at: number; readonly device: string },
+  host: { readonly host: Host; readonly at: number; readonly device: string },
+  router: { readonly host: Host; readonly at: number; readonly device: string },
 ): Promise<void> => {
-  const ends = [a, b].map(({ host, at, device }) => ({ host, device, addresses: both(net, at) }))
-  await addLink(ends[0]!, ends[1]!)
-  links.set(name, [ends[0]!, ends[1]!])
+  const [a, b] = [host, router].map(({ host, at, device }) => ({ host, device, addresses: both(net, at) }))
+  await addLink(a!, b!)
+  routers.set(name, b!)
 }
 
 const defaultBy = (...gateways: readonly (readonly [string, string])[]): string[] =>
@@ -178,7 +182,7 @@ const addRouted = async (site: Building, core: Host, number: number): Promise<Tr
   const host = await addHost(site, `r${number}`)
   const name = `home${number}` as const
   const net = [`10.3.${number}`, `fd00:3:${number}`] as const
-  await link(site, name, net, { host: core, at: 254, device: name }, { host, at: 2, device: 'eth0' })
+  await link(site, name, net, { host, at: 2, device: 'eth0' }, { host: core, at: 254, device: name })
   await host.ip(...defaultBy([`${net[0]}.254`, `${net[1]}::fe`]))
   return withServer(site, host, `r${number}`, both(net, 2))
 }
@@ -230,7 +234,7 @@ const build = async (site: Building) => {
     { host: gates.gate1, at: 1, device: 'side' },
     { host: core, at: 2, device: 'side' },
   )
-  await core.ip(...defaultBy(['10.4.0.1', 'fd00:4::1']))
+  await core.ip(...defaultBy(options.coreBy === 'balancer' ? inner('balancer') : ['10.4.0.1', 'fd00:4::1']))
   await gates.gate1.ip('route add 10.3.0.0/16 via 10.4.0.2', 'route add fd00:3::/32 via fd00:4::2')
   const insides: TranslatedBackend[] = []
   for (let number = 1; number <= (options.inside ?? 2); number++)
@@ -239,7 +243,8 @@ const build = async (site: Building) => {
   for (let number = 1; number <= (options.routed ?? 0); number++)
     routed.push(await addRouted(site, core, number))
   for (const { pools, name } of balancers)
-    await core.ip(...pools.map(pool => `route add ${pool} via ${inner(name)[is6(pool) ? 1 : 0]}`))
+    for (const host of [core, ...insides])
+      await host.ip(...pools.map(pool => `route add ${pool} via ${inner(name)[is6(pool) ? 1 : 0]}`))
 
   const routeBy: TranslatedLab['routeBy'] = async (...by) => {
     const vipsBy = (vip: string) =>
@@ -265,8 +270,8 @@ export const createTranslatedLab = async (options: TranslatedOptions): Promise<T
   try {
     const files = join(namespaces.directory, 'files')
     mkdirSync(files)
-    const links = new Map<LinkName, readonly [End, End]>()
-    const hosts = await build({ namespaces, options, links, files })
+    const routers = new Map<string, End>()
+    const hosts = await build({ namespaces, options, routers, files })
     const { prefix, directory, mountBpffs, close } = namespaces
     return {
       prefix,
@@ -275,7 +280,8 @@ export const createTranslatedLab = async (options: TranslatedOptions): Promise<T
       ...hosts,
       vips: options.vips,
       setMtu: async (name, mtu) => {
-        for (const { host, device } of links.get(name)!) await host.ip(`link set ${device} mtu ${mtu}`)
+        const { host, device } = routers.get(name)!
+        await host.ip(`link set ${device} mtu ${mtu}`)
       },
       mountBpffs,
       close,
