@@ -29,12 +29,11 @@ const volatile struct config config SEC(".rodata.config") = {
 #include "message.h"
 #include "ping.h"
 #include "ring.h"
-#include "replies.h"
 #include "connection.h"
-#include "client_route.h"
 #include "recall.h"
 #include "reject.h"
 #include "forward.h"
+#include "come_back.h"
 #include "verdict.h"
 
 /* Enums that only constants come from: named here, they reach BTF, and so user space. */
@@ -65,6 +64,7 @@ int balance(struct xdp_md *ctx)
 	/* clang-format off */
 	verdict = parse(&pkt)			/* headers -> addresses, protocol, ports */
 	       ?: find_service(&pkt)		/* pkt.service, or the host's own traffic */
+	       ?: come_back(&pkt)		/* or a reply, translated back: NAT and FULLNAT */
 	       ?: check_destination_mac(&pkt)	/* or a frame that only flew by */
 	       ?: answer_ping(&pkt)		/* an echo request to a VIP */
 	       ?: parse_l4(&pkt)		/* the L4 header, whole */

@@ -28,6 +28,7 @@ __stage enum verdict leave(struct packet *pkt, enum verdict tx, enum verdict red
 #include "mss.h"
 #include "too_big.h"
 #include "tunnel_error.h"
+#include "forward_nat.h"
 
 /* What few packets need: messages, SYNs, and those that are too long, or might be. */
 __stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
@@ -37,7 +38,7 @@ __stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
 	if (pkt->kind & PACKET_IS_MESSAGE && pkt->message.kind == MESSAGE_TUNNEL_ERROR)
 		return tell_client(pkt);
 	if (length(pkt->l3, pkt->end) > mtu)
-		return answer_too_big(pkt);
+		return answer_too_big(pkt, mtu, 0);
 	if (pkt->kind & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)
 		clamp_mss(pkt->ctx, length(pkt->frame, pkt->l4), mtu - (pkt->is_ipv6 ? 60 : 40));
 	return CONTINUE;
@@ -59,8 +60,11 @@ __stage enum verdict forward(struct packet *pkt)
 		if (verdict)
 			return verdict;
 	}
-	if ((way & (BACKEND_RESOLVED << 8 | 0xff)) != (BACKEND_RESOLVED << 8 | FORWARD_DR))
+	if ((way & (BACKEND_RESOLVED << 8 | 0xff)) != (BACKEND_RESOLVED << 8 | FORWARD_DR)) {
+		if (config.nat && (way & (BACKEND_RESOLVED << 8 | 0xff)) == (BACKEND_RESOLVED << 8 | FORWARD_NAT))
+			return forward_nat(pkt);
 		return forward_tunnel(pkt, way);
+	}
 	rewrite_dr(pkt);
 	return leave(pkt, TX_DR, REDIRECT_DR);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An ICMP error to the sender of a packet, from its destination, quoting as much of it as is allowed. */
+/*
+ * An ICMP error to the sender of a packet, from its destination or from the router that this host is to it, quoting as
+ * much of it as is allowed.
+ */
 #pragma once
 
 #include "reply.h"
 #include "icmp.h"
+#include "service.h"
 
 #define ICMP_ERROR_MAX	 576  /* the whole packet: RFC 1812 4.3.2.3 */
 #define ICMPV6_ERROR_MAX 1280 /* the minimum MTU: RFC 4443 2.4 (c) */
@@ -34,8 +38,32 @@ static __always_inline int push_headers(const struct unanswered *it, __u32 room,
 	return 0;
 }
 
+/* Where a router's errors come from: the interface's own addresses. NULL, or zeros: it has none. */
+static __always_inline struct interface *router_of(struct xdp_md *ctx)
+{
+	__u32 key = ctx->ingress_ifindex & config.interface_mask;
+
+	return bpf_map_lookup_elem(&interfaces, &key);
+}
+
+static __always_inline __be32 error_source_ipv4(struct xdp_md *ctx, _Bool from_router, __be32 otherwise)
+{
+	struct interface *router = from_router ? router_of(ctx) : NULL;
+
+	return router && router->addr4 ? router->addr4 : otherwise;
+}
+
+static __always_inline struct in6_addr error_source_ipv6(struct xdp_md *ctx, _Bool from_router,
+							 struct in6_addr otherwise)
+{
+	struct interface *router = from_router ? router_of(ctx) : NULL;
+
+	return router && load_u64(router->addr6.s6_addr) ? router->addr6 : otherwise;
+}
+
 /* `l3_offset` bytes ahead there is room for both headers, and behind them `quote` bytes of an IPv4 packet. */
-static __always_inline int write_error_ipv4(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, struct icmp error)
+static __always_inline int write_error_ipv4(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, struct icmp error,
+					    _Bool from_router)
 {
 	__u64 sum = sum_frame(ctx, l3_offset + sizeof(struct iphdr) + sizeof(error), quote);
 	struct iphdr *ip = frame_start(ctx) + l3_offset, *quoted;
@@ -44,14 +72,16 @@ static __always_inline int write_error_ipv4(struct xdp_md *ctx, __u32 l3_offset,
 	quoted = (void *)(icmp + 1);
 	if ((void *)(quoted + 1) > frame_end(ctx))
 		return -1;
-	write_ipv4(ip, sizeof(*icmp) + quote, IPPROTO_ICMP, quoted->daddr, quoted->saddr);
+	write_ipv4(ip, sizeof(*icmp) + quote, IPPROTO_ICMP, error_source_ipv4(ctx, from_router, quoted->daddr),
+		   quoted->saddr);
 	error.checksum = 0;
 	*icmp = error;
 	icmp->checksum = fold_checksum(sum + sum_words((__u32 *)icmp, 2));
 	return 0;
 }
 
-static __always_inline int write_error_ipv6(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, struct icmp error)
+static __always_inline int write_error_ipv6(struct xdp_md *ctx, __u32 l3_offset, __u32 quote, struct icmp error,
+					    _Bool from_router)
 {
 	__u64 sum = sum_frame(ctx, l3_offset + sizeof(struct ipv6hdr) + sizeof(error), quote);
 	struct ipv6hdr *ip = frame_start(ctx) + l3_offset, *quoted;
@@ -60,7 +90,8 @@ static __always_inline int write_error_ipv6(struct xdp_md *ctx, __u32 l3_offset,
 	quoted = (void *)(icmp + 1);
 	if ((void *)(quoted + 1) > frame_end(ctx))
 		return -1;
-	write_ipv6(ip, sizeof(*icmp) + quote, IPPROTO_ICMPV6, quoted->daddr, quoted->saddr);
+	write_ipv6(ip, sizeof(*icmp) + quote, IPPROTO_ICMPV6, error_source_ipv6(ctx, from_router, quoted->daddr),
+		   quoted->saddr);
 	error.checksum = 0;
 	*icmp = error;
 	sum += sum_pseudo_ipv6(ip, sizeof(*icmp) + quote);
@@ -73,12 +104,12 @@ static __always_inline int answer_error_ipv4(const struct unanswered *it, struct
 {
 	__u32 room = sizeof(struct iphdr) + sizeof(error), quote = quote_bytes(it, ICMP_ERROR_MAX - room);
 
-	return push_headers(it, room, quote) ?: write_error_ipv4(it->ctx, it->l3_offset, quote, error);
+	return push_headers(it, room, quote) ?: write_error_ipv4(it->ctx, it->l3_offset, quote, error, it->from_router);
 }
 
 static __always_inline int answer_error_ipv6(const struct unanswered *it, struct icmp error)
 {
 	__u32 room = sizeof(struct ipv6hdr) + sizeof(error), quote = quote_bytes(it, ICMPV6_ERROR_MAX - room);
 
-	return push_headers(it, room, quote) ?: write_error_ipv6(it->ctx, it->l3_offset, quote, error);
+	return push_headers(it, room, quote) ?: write_error_ipv6(it->ctx, it->l3_offset, quote, error, it->from_router);
 }

@@ -8,6 +8,7 @@
 
 #include "packet.h"
 #include "service.h"
+#include "replies.h"
 #include "icmp.h"
 #include "gre_gue.h"
 #include "quoted.h"
@@ -146,6 +147,18 @@ static __always_inline __u32 quoted_len(__u32 message_len, const struct icmp *ic
 	return len && len < there ? len : there;
 }
 
+/* Whether a quoted packet is of a flow: sent by a VIP, or on its way to a backend by NAT, or by a local address. */
+static __always_inline _Bool is_flows(const struct quoted *quoted, __u32 ports)
+{
+	if (lookup_service(quoted->src_hi, quoted->src_lo, quoted->protocol, ports & 0xffff))
+		return 1;
+	if (config.any_port && lookup_service(quoted->src_hi, quoted->src_lo, quoted->protocol, 0))
+		return 1;
+	if (config.nat && lookup_nat_reply(quoted->dst_hi, quoted->dst_lo, quoted->protocol, ports >> 16))
+		return 1;
+	return config.connections && lookup_local(quoted->is_ipv6, quoted->src_hi, quoted->src_lo);
+}
+
 /* A program of its own. `l4_len` bytes of message; `is_ipv6` is its own header. Returns an enum verdict. */
 __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, __u32 l4_len, __u32 is_ipv6,
 					   struct message *message)
@@ -172,9 +185,7 @@ __attribute__((noinline)) int read_message(struct xdp_md *ctx, __u32 l4_offset, 
 		return PASS_NOT_A_SERVICE;
 	if (quoted.src_hi != message->dst_hi || quoted.src_lo != message->dst_lo)
 		return PASS_NOT_A_SERVICE; /* whose packet is that? */
-	if (!read_quoted_ports(ctx, &quoted, &ports) &&
-	    (lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, ports & 0xffff) ||
-	     (config.any_port && lookup_service(quoted.src_hi, quoted.src_lo, quoted.protocol, 0))))
+	if (!read_quoted_ports(ctx, &quoted, &ports) && is_flows(&quoted, ports))
 		return read_flow_error(&quoted, ports, message);
 	return read_tunnel_error(ctx, &quoted, offset, quote_len, is_too_big, told, message);
 }

@@ -15,6 +15,7 @@ struct unanswered {
 	__u32 l4_offset;
 	__u32 l4_len;
 	__u32 protocol;
+	_Bool from_router; /* an error is this host's own, as a router's; else its destination's */
 };
 
 static __always_inline _Bool is_group_mac(const __u8 *mac)

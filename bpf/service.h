@@ -24,15 +24,15 @@ struct {
 	__type(value, struct interface);
 } interfaces SEC(".maps");
 
-/* `selector` is the bucket's word of port, protocol and state, as it lies in memory. */
-static __always_inline __u32 service_bucket(__u64 addr_hi, __u64 addr_lo, __u32 selector)
+/* Where an entry is at home. `selector` is the bucket's word of port, protocol and state, as it lies in memory. */
+static __always_inline __u32 table_hash(__u64 addr_hi, __u64 addr_lo, __u32 selector)
 {
 	/* An address's last bytes lie in the top of the word, where a multiply would leave them: fold down first. */
 	__u64 x = addr_lo ^ (addr_hi ^ addr_hi >> 32) * 0x9e3779b97f4a7c15ULL ^ selector;
 
 	x ^= x >> 32;
 	x = (x ^ config.service_seed) * 0xff51afd7ed558ccdULL;
-	return (x >> 32) & config.service_mask;
+	return x >> 32;
 }
 
 static __always_inline __u32 service_selector(__be16 port, __u8 protocol)
@@ -43,7 +43,7 @@ static __always_inline __u32 service_selector(__be16 port, __u8 protocol)
 static __always_inline struct service *lookup_service(__u64 addr_hi, __u64 addr_lo, __u8 protocol, __be16 port)
 {
 	__u32 selector = service_selector(port, protocol);
-	__u32 home = service_bucket(addr_hi, addr_lo, selector);
+	__u32 home = table_hash(addr_hi, addr_lo, selector);
 
 	for (int probe = 0; probe < SERVICE_PROBES; probe++) {
 		__u32 bucket = (home + probe) & config.service_mask;
@@ -62,13 +62,14 @@ static __always_inline struct service *lookup_service(__u64 addr_hi, __u64 addr_
 	return NULL;
 }
 
+/* CONTINUE without pkt.service: it may be a reply. */
 __stage enum verdict find_service(struct packet *pkt)
 {
 	pkt->service = lookup_service(pkt->dst_hi, pkt->dst_lo, pkt->protocol, pkt->ports >> 16);
 	if (!pkt->service && config.any_port)
 		pkt->service = lookup_service(pkt->dst_hi, pkt->dst_lo, pkt->protocol, 0);
 	if (!pkt->service)
-		return PASS_NOT_A_SERVICE;
+		return config.nat || config.connections ? CONTINUE : PASS_NOT_A_SERVICE;
 	/* ::ffff:a.b.c.d on the wire is not a.b.c.d, though the table's key is the same. */
 	if (pkt->is_ipv6 && !pkt->dst_hi && (__u32)pkt->dst_lo == (__u32)IPV4_MAPPED_PREFIX) {
 		pkt->service = NULL;

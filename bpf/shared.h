@@ -432,6 +432,13 @@ struct path_mtu {
 	__u64 heard; /* jiffies */
 };
 
+/* By address (IPv4 as ::ffff:a.b.c.d): an on-link client whose MAC address the kernel does not know. */
+struct wanted_neighbour {
+	__u32 ifindex; /* where it is */
+	__u32 pad;
+	__u64 asked; /* jiffies */
+};
+
 /* What the last packet met (config.trace). Ids, 0 or none = ~0. */
 struct trace {
 	__u32 verdict;

@@ -52,29 +52,35 @@ static __always_inline enum verdict too_big_ipv6(const struct unanswered *it, __
 	return answer_error_ipv6(it, error) ? DROP_TOO_BIG : TX_TOO_BIG;
 }
 
+/* In too_big()'s last argument, with the MTU in bits 0-15. */
+#define TOO_BIG_IS_IPV6	    (1U << 16)
+#define TOO_BIG_FROM_ROUTER (1U << 17)
+
 /* A program of its own, off the fast path. Offsets as in struct unanswered. Returns an enum verdict. */
 __attribute__((noinline)) int too_big(struct xdp_md *ctx, __u32 l3_offset, __u32 l4_offset, __u32 l4_len,
-				      __u32 is_ipv6_and_mtu)
+				      __u32 how_and_mtu)
 {
 	struct unanswered it = {
 		.ctx = ctx,
 		.l3_offset = bounded(l3_offset, 0x1f),
 		.l4_offset = bounded(l4_offset, 0x3fff),
 		.l4_len = bounded(l4_len, 0xffff),
+		.from_router = !!(how_and_mtu & TOO_BIG_FROM_ROUTER),
 	};
-	__u32 mtu = is_ipv6_and_mtu & 0xffff;
+	__u32 mtu = how_and_mtu & 0xffff;
 
 	if (is_aggregated(ctx, it.l3_offset))
 		return DROP_AGGREGATED;
-	return is_ipv6_and_mtu >> 16 ? too_big_ipv6(&it, mtu) : too_big_ipv4(&it, mtu);
+	return how_and_mtu & TOO_BIG_IS_IPV6 ? too_big_ipv6(&it, mtu) : too_big_ipv4(&it, mtu);
 }
 
-__stage enum verdict answer_too_big(struct packet *pkt)
+/* `how`: 0 or TOO_BIG_FROM_ROUTER. */
+__stage enum verdict answer_too_big(struct packet *pkt, __u32 mtu, __u32 how)
 {
 	if (pkt->kind & PACKET_IS_MESSAGE)
 		return DROP_TOO_BIG; /* never an error about an error: RFC 1122 3.2.2, RFC 4443 2.4 (e) */
 	/* Never 0, but the verifier takes any result of a program as possible. */
 	return (enum verdict)too_big(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4), pkt->l4_len,
-				     (__u32)pkt->is_ipv6 << 16 | pkt->backend->mtu)
+				     (pkt->is_ipv6 ? TOO_BIG_IS_IPV6 : 0) | how | mtu)
 		     ?: DROP_TOO_BIG;
 }

@@ -74,8 +74,8 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 			*(__be16 *)(to + 2 * ETH_ALEN + tags * sizeof(struct vlan_tag)) = ethertype;
 	if (bpf_xdp_adjust_head(ctx, cut) || resize_frame(ctx, l3_offset + room + quote_len))
 		return DROP_NO_HEADROOM;
-	if (is_ipv6 ? write_error_ipv6(ctx, l3_offset, quote_len, error)
-		    : write_error_ipv4(ctx, l3_offset, quote_len, error))
+	if (is_ipv6 ? write_error_ipv6(ctx, l3_offset, quote_len, error, 0)
+		    : write_error_ipv4(ctx, l3_offset, quote_len, error, 0))
 		return DROP_NO_HEADROOM;
 	return TX_TUNNEL_ERROR;
 }
@@ -86,7 +86,8 @@ __stage enum verdict tell_client(struct packet *pkt)
 	const struct message *message = &pkt->message;
 	const struct backend *backend = pkt->backend;
 
-	if (backend->mode == FORWARD_DR || load_u64(backend->addr.s6_addr) != message->end_hi ||
+	if (backend->mode == FORWARD_DR || backend->mode >= FORWARD_NAT ||
+	    load_u64(backend->addr.s6_addr) != message->end_hi ||
 	    load_u64(backend->addr.s6_addr + 8) != message->end_lo)
 		return PASS_TUNNEL_ERROR;
 	return (enum verdict)tell(pkt->ctx, length(pkt->frame, pkt->l3), message->quote, message->quote_len,

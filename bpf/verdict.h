@@ -63,6 +63,21 @@ static __always_inline void count_forwarded(const struct packet *pkt, _Bool is_r
 		count->syns++;
 }
 
+static __always_inline void count_reply(const struct packet *pkt, _Bool is_redirect)
+{
+	struct reply_count *count = bpf_map_lookup_elem(&reply_counts, &pkt->backend_id);
+
+	if (!count)
+		return;
+	if (is_redirect) {
+		count->redirect_packets++;
+		count->redirect_bytes += pkt->bytes;
+	} else {
+		count->tx_packets++;
+		count->tx_bytes += pkt->bytes;
+	}
+}
+
 static __always_inline void count_ended(const struct packet *pkt, enum verdict verdict)
 {
 	__u32 key = verdict;
@@ -93,13 +108,25 @@ static __always_inline int conclude(const struct packet *pkt, enum verdict verdi
 	case TX_IPIP:
 	case TX_GRE:
 	case TX_GUE:
+	case TX_NAT:
+	case TX_FULLNAT:
 		count_forwarded(pkt, 0);
 		break;
 	case REDIRECT_DR:
 	case REDIRECT_IPIP:
 	case REDIRECT_GRE:
 	case REDIRECT_GUE:
+	case REDIRECT_NAT:
+	case REDIRECT_FULLNAT:
 		count_forwarded(pkt, 1);
+		break;
+	case TX_NAT_REPLY:
+	case TX_FULLNAT_REPLY:
+		count_reply(pkt, 0);
+		break;
+	case REDIRECT_NAT_REPLY:
+	case REDIRECT_FULLNAT_REPLY:
+		count_reply(pkt, 1);
 		break;
 	default:
 		count_ended(pkt, verdict);

@@ -218,6 +218,12 @@ export const trafficLayout = struct(16, {
   bytes: u64(8),
 })
 
+/** struct wanted_neighbour, 16 bytes. */
+export const wantedNeighbourLayout = struct(16, {
+  ifindex: u32(0),
+  asked: u64(8),
+})
+
 /** enum backend_flags */
 export const backendFlags = {
   BACKEND_RESOLVED: 1,
@@ -408,4 +414,4 @@ export const verdictLayout = {
   VERDICT_ACTION_SHIFT: 5,
 } as const
 
-export const mapNames = ['answer_budgets', 'backend_counts', 'backends', 'client_routes', 'connection_index', 'connection_times', 'connections', 'flow_cache', 'flow_counts', 'interfaces', 'local_addresses', 'out_ports', 'path_mtus', 'pool_counts', 'pool_cursors', 'pools', 'pressure', 'replies', 'reply_counts', 'service_counts', 'services', 'slots', 'snat_prefixes', 'test_clock', 'trace', 'verdicts'] as const
+export const mapNames = ['answer_budgets', 'backend_counts', 'backends', 'client_routes', 'connection_index', 'connection_times', 'connections', 'flow_cache', 'flow_counts', 'interfaces', 'local_addresses', 'out_ports', 'path_mtus', 'pool_counts', 'pool_cursors', 'pools', 'pressure', 'replies', 'reply_counts', 'service_counts', 'services', 'slots', 'snat_prefixes', 'test_clock', 'trace', 'verdicts', 'wanted_neighbours'] as const

@@ -29,6 +29,7 @@ import {
   serviceLayout,
   traceLayout,
   trafficLayout,
+  wantedNeighbourLayout,
 } from './layout.js'
 import { bucketsFor } from './service-table.js'
 
@@ -120,10 +121,11 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
   reply_counts: replyCountLayout.size,
   snat_prefixes: prefixLayout.size,
   verdicts: trafficLayout.size,
+  wanted_neighbours: wantedNeighbourLayout.size,
 }
 
 /** A map's key: an index, but for those that an address finds. */
-export const keySize = (name: MapName): number => (name === 'path_mtus' ? 16 : 4)
+export const keySize = (name: MapName): number => (name === 'path_mtus' || name === 'wanted_neighbours' ? 16 : 4)
 
 /** The maps and the programs of one load. */
 export interface Loaded {
@@ -195,6 +197,7 @@ export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
 const unsized = [
   'out_ports',
   'path_mtus',
+  'wanted_neighbours',
   'verdicts',
   'flow_counts',
   'answer_budgets',

@@ -33,6 +33,7 @@ import {
   slotState,
   traceLayout,
   trafficLayout,
+  wantedNeighbourLayout,
 } from './layout.js'
 import type { MapName } from './load.js'
 
@@ -75,6 +76,7 @@ export const mapTexts: Readonly<Record<MapName, string>> = {
   services: `${ofStruct(serviceLayout)} ${ofWord(1, serviceState)}`,
   slots: ofWord(8, slotLayout, slotState),
   test_clock: ofWord(8),
+  wanted_neighbours: ofStruct(wantedNeighbourLayout),
   trace: ofStruct(traceLayout),
   client_routes: ofStruct(clientRouteLayout),
   connection_index: `${ofStruct(flowBucketLayout)} ${ofWord(8, indexLayout)}`,
