@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "arguments.h"
+#include "cgroup.h"
 #include "classes.h"
 #include "credentials.h"
 #include "file_lock.h"
@@ -19,6 +20,7 @@
 // embedded_object.S
 extern "C" const uint8_t linimo_object[], linimo_object_end[];
 extern "C" const uint8_t linimo_decap_object[], linimo_decap_object_end[];
+extern "C" const uint8_t linimo_toa_object[], linimo_toa_object_end[];
 
 // Exports a class whose instances C++ makes too.
 static Napi::FunctionReference Export(Napi::Object exports, const char* name, Napi::Function constructor) {
@@ -44,11 +46,15 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("embeddedObject", CopyOf(env, linimo_object, linimo_object_end - linimo_object));
   exports.Set("embeddedDecap",
               CopyOf(env, linimo_decap_object, linimo_decap_object_end - linimo_decap_object));
+  exports.Set("embeddedToa", CopyOf(env, linimo_toa_object, linimo_toa_object_end - linimo_toa_object));
   exports.Set("possibleCpus", Napi::Number::New(env, libbpf_num_possible_cpus()));
   exports.Set("tickNs", Napi::Number::New(env, TickNs()));
   exports.Set("queryXdp", Napi::Function::New(env, QueryXdp, "queryXdp"));
   exports.Set("attachXdp", Napi::Function::New(env, AttachXdp, "attachXdp"));
   exports.Set("detachXdp", Napi::Function::New(env, DetachXdp, "detachXdp"));
+  exports.Set("queryCgroup", Napi::Function::New(env, QueryCgroup, "queryCgroup"));
+  exports.Set("attachCgroup", Napi::Function::New(env, AttachCgroup, "attachCgroup"));
+  exports.Set("detachCgroup", Napi::Function::New(env, DetachCgroup, "detachCgroup"));
   exports.Set("networkNamespace", Napi::Function::New(env, NetworkNamespace, "networkNamespace"));
   exports.Set("tryLock", Napi::Function::New(env, TryLock, "tryLock"));
   exports.Set("peerCredentials", Napi::Function::New(env, PeerCredentials, "peerCredentials"));

@@ -16,6 +16,9 @@ export declare const embeddedObject: Bytes
 /** The decapsulator's, likewise. */
 export declare const embeddedDecap: Bytes
 
+/** The one that reads TCP option 254, likewise. */
+export declare const embeddedToa: Bytes
+
 /** Possible CPUs: how many values a lookup in a per-CPU map returns. */
 export declare const possibleCpus: number
 
@@ -194,6 +197,29 @@ export declare function attachXdp(
 ): Promise<void>
 /** Detaches what attachXdp has attached, if it is `expected`. @throws code EBUSY, EEXIST when it is not */
 export declare function detachXdp(ifindex: number, mode: XdpMode, expected: BpfProgram): Promise<void>
+
+/** Where programs of a cgroup are called: BPF_CGROUP_SOCK_OPS, BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME. */
+export type CgroupHook = 'sockops' | 'getpeername4' | 'getpeername6'
+
+/** Ids of the programs that are attached to this very cgroup (v2), whoever did it. @throws code EBADF: no such cgroup */
+export declare function queryCgroup(path: string, hook: CgroupHook): readonly number[]
+
+/**
+ * Attaches without a link, beside others (BPF_F_ALLOW_MULTI): it stays when the process ends, until it is detached or the
+ * cgroup is removed. Off the event loop.
+ *
+ * @param path     of the cgroup's directory
+ * @param replaced the program whose place it takes
+ * @throws code EPERM when others are there that want to be alone; ENOENT when `replaced` is not there
+ */
+export declare function attachCgroup(
+  program: BpfProgram,
+  path: string,
+  hook: CgroupHook,
+  replaced?: BpfProgram,
+): Promise<void>
+/** Detaches what attachCgroup has attached. @throws code ENOENT when it is not there */
+export declare function detachCgroup(path: string, hook: CgroupHook, program: BpfProgram): Promise<void>
 
 /** The kernel's number (SO_NETNS_COOKIE) of the network namespace that the process is in: unique until the next boot. */
 export declare function networkNamespace(): string

@@ -47,6 +47,12 @@ const layouts: readonly Layout[] = [
     target: 'src/join/layout.ts',
     codec: '../dataplane/codec.js',
   },
+  {
+    object: 'toa',
+    header: 'bpf/toa.h',
+    target: 'src/join/toa-layout.ts',
+    codec: '../dataplane/codec.js',
+  },
 ]
 
 const path = (relative: string): string => fileURLToPath(new URL(`../${relative}`, import.meta.url))

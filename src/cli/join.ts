@@ -29,17 +29,19 @@ const signs: Readonly<Record<Finding['kind'], string>> = {
 
 const findingText = ({ kind, message, hint }: Finding): string => `${signs[kind]}: ${message}\n  ${hint}\n`
 
-const checkInWords = ({ ok, findings, decapsulators }: CheckResult): string =>
+const countsText = (counts: Readonly<Record<string, number>>, none: string): string =>
+  Object.entries(counts)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ') || none
+
+const checkInWords = ({ ok, findings, decapsulators, toa }: CheckResult): string =>
   [
     ...findings.map(findingText),
     ...decapsulators.map(
       ({ interface: name, mode, counts }) =>
-        `${name}: decapsulates, ${mode} XDP; ${
-          Object.entries(counts)
-            .map(([verdict, packets]) => `${verdict} ${packets}`)
-            .join(', ') || 'no packets so far'
-        }\n`,
+        `${name}: decapsulates, ${mode} XDP; ${countsText(counts, 'no packets so far')}\n`,
     ),
+    toa ? `${toa.cgroup}: reads TCP option 254; ${countsText(toa.counts, 'no connections so far')}\n` : '',
     ok ? 'this host is ready as a backend\n' : '',
   ].join('')
 
@@ -74,7 +76,7 @@ const wantedFrom = async (options: JoinOptions, context: Context) => {
   return wantedFromConfig(await context.readConfig(options.from), options.as!, options)
 }
 
-const withPath = ['--from', '--state']
+const withPath = ['--from', '--state', '--cgroup']
 
 /** The words of a unit: this very command, but for what only prints, with absolute paths. */
 const unitWords = (argv: readonly string[]): readonly string[] =>
@@ -109,6 +111,10 @@ export const addJoin = (program: Command, context: Context): void => {
     .addOption(
       new Option('--xdp <mode>', 'how XDP is attached (default auto)').choices(['auto', 'native', 'generic']),
     )
+    .option('--toa', 'tell processes the clients of connections that a balancer makes (TCP option 254)')
+    .option('--no-toa', 'do not, though the configuration says that a balancer sends it')
+    .option('--toa-from <prefixes>', "believe it of the balancers' local addresses alone", gather)
+    .option('--cgroup <path>', 'for the processes of this cgroup (default: all of the host)')
     .option('--from <file>', "take all that from the balancer's configuration ...")
     .option('--as <backend>', '... for the backend of this name or address')
     .option('--check', 'change nothing, say what is wrong; exits with 1 when something is')

@@ -14,6 +14,8 @@ import {
   restoring,
 } from './rtnetlink.js'
 import type { Setting, SettingOf } from './setting.js'
+import type { ToaPrograms } from './toa.js'
+import { makeToa, undoToa } from './toa-apply.js'
 
 const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause)
 
@@ -45,6 +47,12 @@ const replaceRoute = (netlink: Netlink, { text }: SettingOf<'route'>, message: U
 export interface NewProgram {
   readonly program: BpfProgram
   readonly xdp: 'auto' | XdpMode
+}
+
+/** What settings of programs are made of; null: no such setting is made. */
+export interface Fresh {
+  readonly decapsulator: NewProgram | null
+  readonly toa: ToaPrograms | null
 }
 
 const busy = (name: string, cause: unknown): BalancerError =>
@@ -95,8 +103,7 @@ const attach = async (setting: SettingOf<'program'>, { program, xdp }: NewProgra
   }
 }
 
-/** @param fresh for a program's setting, the program */
-export const make = async (setting: Setting, netlink: Netlink, fresh: NewProgram | null): Promise<void> => {
+export const make = async (setting: Setting, netlink: Netlink, fresh: Fresh): Promise<void> => {
   switch (setting.kind) {
     case 'sysctl':
       return writeSysctl(setting.name, setting.after)
@@ -109,9 +116,11 @@ export const make = async (setting: Setting, netlink: Netlink, fresh: NewProgram
         ),
       )
     case 'program':
-      return attach(setting, fresh!)
+      return attach(setting, fresh.decapsulator!)
     case 'route':
       return replaceRoute(netlink, setting, bytes(setting.after))
+    case 'toa':
+      return makeToa(setting, fresh.toa!)
   }
 }
 
@@ -182,6 +191,8 @@ export const undo = (setting: Setting, netlink: Netlink): Promise<Undone> => {
       return undoProgram(setting, netlink)
     case 'route':
       return undoRoute(setting, netlink)
+    case 'toa':
+      return undoToa(setting)
   }
 }
 
@@ -196,5 +207,7 @@ export const settingText = (setting: Setting): string => {
       return `decapsulator on ${setting.interface}`
     case 'route':
       return `route ${setting.text}: advmss ${setting.advmss}`
+    case 'toa':
+      return `clients' addresses of TCP option 254, for cgroup ${setting.cgroup}`
   }
 }

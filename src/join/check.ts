@@ -2,6 +2,7 @@
 import type { Decapsulator } from './decapsulator.js'
 import type { Finding } from './finding.js'
 import { findingsOf, survey, withNetlink } from './survey.js'
+import type { AttachedToa } from './toa.js'
 import type { Wanted } from './wanted.js'
 
 /** One of Linimo's programs on an interface, for `--check`. */
@@ -16,13 +17,15 @@ export interface CheckResult {
   readonly ok: boolean
   readonly findings: readonly Finding[]
   readonly decapsulators: readonly AttachedDecapsulator[]
+  /** What reads TCP option 254; null: nothing, or nothing that is wanted. */
+  readonly toa: { readonly cgroup: string; readonly counts: AttachedToa['counts'] } | null
 }
 
 /** Says what is wrong, and changes nothing. */
 export const checkBackend = (wanted: Wanted): Promise<CheckResult> =>
   withNetlink(netlink =>
     survey(wanted, netlink, async found => {
-      const { host, site } = found
+      const { host, site, toa } = found
       const all = findingsOf(found)
       return {
         ok: all.every(({ kind }) => kind === 'warning'),
@@ -31,6 +34,7 @@ export const checkBackend = (wanted: Wanted): Promise<CheckResult> =>
           const at = host.attached(ifindex)
           return at?.decapsulator ? [{ interface: name, mode: at.mode, counts: at.decapsulator.counts }] : []
         }),
+        toa: toa?.present.sources ? { cgroup: toa.cgroup, counts: toa.present.counts } : null,
       }
     }),
   )

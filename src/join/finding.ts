@@ -31,6 +31,11 @@ export const findingCodes = {
   'route-mss': 'clients are told a larger segment size than the tunnels have room for',
   'route-passing': 'a route that cannot be given a segment size for long',
   'packet-size': 'the tunnels leave less room than IP demands',
+  'toa-no-cgroup': 'there is no cgroup (v2) that the readers of TCP option 254 could be attached to',
+  'toa-unsupported': 'the kernel does not take the programs that read TCP option 254',
+  'toa-missing': 'nothing reads TCP option 254, or only a part of it is there',
+  'toa-differs': 'the readers of TCP option 254 are there, but believe others, or are of another build',
+  'toa-any-source': 'TCP option 254 is believed of anybody',
   aggregation: 'the network card merges packets before they are decapsulated',
 } as const
 

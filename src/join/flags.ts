@@ -6,6 +6,7 @@ import {
   DEFAULT_GUE_PORT,
   type MssWish,
   type Prefix,
+  type ToaWanted,
   type TunnelMode,
   type Wanted,
 } from './wanted.js'
@@ -22,6 +23,10 @@ export interface Flags {
   /** `false`: --no-advmss. */
   readonly advmss?: number | boolean
   readonly xdp?: 'auto' | 'native' | 'generic'
+  /** `false`: --no-toa. */
+  readonly toa?: boolean
+  readonly toaFrom?: readonly string[]
+  readonly cgroup?: string
 }
 
 const usage = (message: string, hint?: string): BalancerError =>
@@ -66,6 +71,19 @@ const mssWish = ({ mtu, advmss }: Flags): MssWish => {
   return { kind: advmss === false ? 'kept' : 'reckoned' }
 }
 
+/**
+ * @param told   by the configuration: who sends TCP option 254, none: anybody; null: nothing is told
+ * @returns null: it is not wanted
+ */
+export const toaWanted = (flags: Flags, told: readonly Prefix[] | null): ToaWanted | null => {
+  const { toa, toaFrom, cgroup } = flags
+  if (toa === false || (!toa && told === null)) {
+    if (toaFrom || cgroup !== undefined) throw usage(`${toaFrom ? '--toa-from' : '--cgroup'} goes with --toa`)
+    return null
+  }
+  return { sources: [...(told ?? []), ...(toaFrom ?? []).map(prefix)], cgroup: cgroup ?? null }
+}
+
 /** What flags say apart from the services: the same with and without a configuration. */
 export const hostPart = (flags: Flags): Pick<Wanted, 'interfaces' | 'sources' | 'xdp' | 'mss'> => ({
   interfaces: flags.interface ?? [],
@@ -77,12 +95,14 @@ export const hostPart = (flags: Flags): Pick<Wanted, 'interfaces' | 'sources' | 
 /** @throws BalancerError `ERR_USAGE` */
 export const wantedFromFlags = (flags: Flags): Wanted => {
   const vips = addresses(flags.vip ?? [])
-  if (vips.length === 0)
+  const toa = toaWanted(flags, null)
+  const isToaAlone = toa !== null && !flags.interface && !flags.address && !flags.forward && !flags.port
+  if (vips.length === 0 && !isToaAlone)
     throw usage(
       'no VIP is given',
       '--vip ADDRESS, or --from FILE --as BACKEND with the balancer’s configuration',
     )
-  if (!flags.interface && !flags.address)
+  if (vips.length > 0 && !flags.interface && !flags.address)
     throw usage('no interface is given', '--interface NAME: the one that the balancer’s packets come in by')
   return {
     ...hostPart(flags),
@@ -90,5 +110,6 @@ export const wantedFromFlags = (flags: Flags): Wanted => {
     addresses: flags.address ? addresses(flags.address) : null,
     tunnels: modes(flags.forward ?? ['dr']).map(anyTunnel),
     ports: flags.port ? flags.port.map(port) : [DEFAULT_GUE_PORT],
+    toa,
   }
 }

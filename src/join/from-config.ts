@@ -3,9 +3,9 @@ import { addressFamily, canonicalAddress } from '../address.js'
 import { parseConfig } from '../config.js'
 import { shimBytes } from '../dataplane/encapsulation.js'
 import { BalancerError } from '../errors.js'
-import { forwardOf, isTunnel } from '../model.js'
-import { type Flags, hostPart } from './flags.js'
-import { DEFAULT_GUE_PORT, type Tunnel, type Wanted } from './wanted.js'
+import { forwardOf, isTranslated, isTunnel, type Service } from '../model.js'
+import { type Flags, hostPart, toaWanted } from './flags.js'
+import { DEFAULT_GUE_PORT, type Prefix, type Tunnel, type Wanted } from './wanted.js'
 
 const unique = <T>(items: readonly T[]): T[] => [
   ...new Map(items.map(item => [JSON.stringify(item), item])).values(),
@@ -26,6 +26,12 @@ export const refuseSaid = (flags: Flags): void => {
       throw new BalancerError('ERR_USAGE', `${word} is what --from says`, { hint: 'give one of both' })
 }
 
+/** Where a service's connections to FULLNAT backends come from; none: it does not tell them their clients. */
+const toaSourcesOf = ({ translation }: Service): readonly Prefix[] =>
+  translation?.toa
+    ? translation.localAddresses.map(address => ({ address, bits: addressFamily(address) === 4 ? 32 : 128 }))
+    : []
+
 /**
  * @param text of the configuration
  * @param name a backend's name or address, as any of the services has it
@@ -38,7 +44,12 @@ export const wantedFromConfig = (text: string, name: string, flags: Flags): Want
   const places = config.services.flatMap(service =>
     service.backends
       .filter(backend => backend.name === name || backend.address === address)
-      .map(backend => ({ vip: service.vip, address: backend.address, forward: forwardOf(service, backend) })),
+      .map(backend => ({
+        service,
+        vip: service.vip,
+        address: backend.address,
+        forward: forwardOf(service, backend),
+      })),
   )
   if (places.length === 0) {
     const names = unique(config.services.flatMap(({ backends }) => backends.map(backend => backend.name)))
@@ -59,11 +70,17 @@ export const wantedFromConfig = (text: string, name: string, flags: Flags): Want
       : [],
   )
   const ports = places.flatMap(({ forward }) => (forward.mode === 'gue' ? [forward.port] : []))
+  // Translated packets come to the backend's own address: no VIP is needed for them.
+  const vipPlaces = places.filter(({ forward }) => !isTranslated(forward.mode))
+  const told = places.flatMap(({ service, forward }) =>
+    forward.mode === 'fullnat' && service.protocol === 'tcp' ? toaSourcesOf(service) : [],
+  )
   return {
     ...hostPart(flags),
-    vips: unique(places.map(({ vip }) => vip)),
-    addresses: unique(places.map(place => place.address)),
+    vips: unique(vipPlaces.map(({ vip }) => vip)),
+    addresses: unique((vipPlaces.length > 0 ? vipPlaces : places).map(place => place.address)),
     tunnels: unique(tunnels),
     ports: ports.length > 0 ? unique(ports) : [DEFAULT_GUE_PORT],
+    toa: toaWanted(flags, told.length > 0 ? unique(told) : null),
   }
 }

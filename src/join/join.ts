@@ -3,13 +3,15 @@
  * can be left, or finished by another; what was so before is not changed, and not recorded.
  */
 import type { Netlink } from '../native.js'
-import { hexOf, make, type NewProgram, settingText, type Undone, undo } from './apply.js'
+import { type Fresh, hexOf, make, settingText, type Undone, undo } from './apply.js'
 import type { Finding } from './finding.js'
 import type { Host } from './host.js'
 import { withAdvmss } from './rtnetlink.js'
 import { inOrder, type Setting, settingKey } from './setting.js'
 import { openStateFile, type StateFile } from './state-file.js'
 import { refuse, type Survey, survey, withNetlink } from './survey.js'
+import type { ByHook, ToaPrograms } from './toa.js'
+import { isToaInEffect } from './toa-apply.js'
 import type { Wanted } from './wanted.js'
 import type { Wish } from './wishes.js'
 
@@ -25,8 +27,14 @@ export interface LeaveResult {
   readonly kept: readonly string[]
 }
 
+const idsOf = ({ programs }: ToaPrograms): ByHook<number> => ({
+  sockops: programs.sockops.info.id,
+  getpeername4: programs.getpeername4.info.id,
+  getpeername6: programs.getpeername6.info.id,
+})
+
 /** A wish as a setting, with what is there before. */
-const settingFor = (wish: Wish, { host, fresh }: Survey): Setting => {
+const settingFor = (wish: Wish, { host, fresh, toa }: Survey): Setting => {
   switch (wish.kind) {
     case 'sysctl': {
       const { kind, name, ifindex, value } = wish
@@ -52,6 +60,10 @@ const settingFor = (wish: Wish, { host, fresh }: Survey): Setting => {
         after: hexOf(withAdvmss(route.message, wish.advmss)),
       }
     }
+    case 'toa': {
+      const { kind, cgroup, cgroupId } = wish
+      return { kind, cgroup, cgroupId, programIds: idsOf(toa!.fresh) }
+    }
   }
 }
 
@@ -71,6 +83,8 @@ const isInEffect = (setting: Setting, host: Host): boolean => {
       )
     case 'route':
       return host.routes.some(({ key, message }) => key === setting.key && hexOf(message) === setting.after)
+    case 'toa':
+      return isToaInEffect(setting)
   }
 }
 
@@ -113,13 +127,13 @@ const makeAll = async (
   netlink: Netlink,
   file: StateFile,
   { kept, replaced }: { readonly kept: readonly Setting[]; readonly replaced: readonly Setting[] },
-  program: NewProgram | null,
+  fresh: Fresh,
 ): Promise<void> => {
   if (settings.length > 0) file.write([...kept, ...replaced, ...settings])
   let made = 0
   try {
     for (const setting of settings) {
-      await make(setting, netlink, program)
+      await make(setting, netlink, fresh)
       made++
     }
   } catch (cause) {
@@ -140,7 +154,7 @@ export const joinBackend = (wanted: Wanted, statePath: string): Promise<JoinResu
 const change = async (wanted: Wanted, netlink: Netlink, file: StateFile): Promise<JoinResult> => {
   const undone = await withdraw(wanted, netlink, file)
   return survey(wanted, netlink, async found => {
-    const { host, site, wishes, findings, fresh } = found
+    const { host, site, wishes, findings, fresh, toa } = found
     refuse(found)
     const unmet = wishes.filter(({ finding }) => finding !== null)
     const settings = unmet.map(wish => settingFor(wish, found))
@@ -151,7 +165,10 @@ const change = async (wanted: Wanted, netlink: Netlink, file: StateFile): Promis
       kept: recorded.filter(isKept),
       replaced: recorded.filter(setting => !isKept(setting)),
     }
-    await makeAll(settings, netlink, file, before, fresh ? { program: fresh, xdp: site.wanted.xdp } : null)
+    await makeAll(settings, netlink, file, before, {
+      decapsulator: fresh ? { program: fresh, xdp: site.wanted.xdp } : null,
+      toa: toa?.fresh ?? null,
+    })
     return {
       changed: settings.map(settingText),
       undone,

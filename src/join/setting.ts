@@ -32,13 +32,22 @@ const route = z.strictObject({
   after: z.string().regex(/^([0-9a-f]{2})+$/),
 })
 
-export const settingSchema = z.discriminatedUnion('kind', [sysctl, address, program, route])
+const toa = z.strictObject({
+  kind: z.literal('toa'),
+  /** Its directory, and the kernel's number of it. */
+  cgroup: z.string(),
+  cgroupId: z.string(),
+  programIds: z.strictObject({ sockops: z.int(), getpeername4: z.int(), getpeername6: z.int() }),
+})
+
+export const settingSchema = z.discriminatedUnion('kind', [sysctl, address, program, route, toa])
 export type Setting = z.infer<typeof settingSchema>
 export type SettingOf<K extends Setting['kind']> = Extract<Setting, { kind: K }>
 
 export const sysctlKey = (name: string): string => `sysctl ${name}`
 export const addressKey = (text: string): string => `address ${text}`
 export const programKey = (ifindex: number): string => `program ${ifindex}`
+export const toaKey = (cgroup: string): string => `toa ${cgroup}`
 export const routeKey = (key: string): string => `route ${key}`
 
 /** What a setting is of: no two are of one thing. */
@@ -52,10 +61,12 @@ export const settingKey = (setting: Setting): string => {
       return programKey(setting.ifindex)
     case 'route':
       return routeKey(setting.key)
+    case 'toa':
+      return toaKey(setting.cgroup)
   }
 }
 
-const order: readonly Setting['kind'][] = ['sysctl', 'address', 'program', 'route']
+const order: readonly Setting['kind'][] = ['sysctl', 'address', 'program', 'route', 'toa']
 
 /** In the order in which they are made: no VIP before its silence. They are undone from the end. */
 export const inOrder = (settings: readonly Setting[]): Setting[] =>

@@ -20,6 +20,7 @@ export interface Site {
 }
 
 const findLinks = (wanted: Wanted, host: Host): { links: NetlinkLink[]; findings: Finding[] } => {
+  if (wanted.vips.length === 0 && wanted.interfaces.length === 0) return { links: [], findings: [] }
   const real = host.links.filter(link => !isLoopback(link))
   const there = `there are: ${real.map(({ name }) => name).join(', ')}`
   if (wanted.interfaces.length > 0) {

@@ -6,6 +6,7 @@ import { loadDecapsulator } from './decapsulator.js'
 import type { Finding } from './finding.js'
 import { type Host, readHost } from './host.js'
 import { findSite, type Site } from './site.js'
+import { findToaSite, isToaSite, type ToaSite } from './toa-site.js'
 import type { Wanted } from './wanted.js'
 import { type Wish, wishesFor } from './wishes.js'
 
@@ -25,6 +26,8 @@ export interface Survey {
   readonly findings: readonly Finding[]
   /** As it would be attached; null: none is wanted. */
   readonly fresh: BpfProgram | null
+  /** null: nothing is to read TCP option 254, or nothing can. */
+  readonly toa: ToaSite | null
 }
 
 /** What is, and what should be. */
@@ -36,17 +39,22 @@ export const survey = async <T>(
   const host = await readHost(netlink)
   const site = findSite(wanted, host)
   const fresh = site.filling ? await loadDecapsulator(site.filling) : null
+  let toa: ToaSite | null = null
   try {
-    const { wishes, findings } = wishesFor(site, host, fresh?.info.tag ?? null)
+    const found = wanted.toa ? await findToaSite(wanted.toa) : null
+    toa = found && isToaSite(found) ? found : null
+    const { wishes, findings } = wishesFor(site, host, fresh?.info.tag ?? null, found)
     return await use({
       host,
       site,
       wishes,
       findings: [...findings, ...(await aggregationWarnings(site))],
       fresh,
+      toa,
     })
   } finally {
     fresh?.close()
+    toa?.fresh.close()
   }
 }
 
@@ -55,6 +63,7 @@ const errorCodes: Readonly<Partial<Record<Finding['code'], ErrorCode>>> = {
   'no-address': 'ERR_NOT_FOUND',
   'address-missing': 'ERR_NOT_FOUND',
   'program-foreign': 'ERR_XDP_BUSY',
+  'toa-no-cgroup': 'ERR_NOT_FOUND',
 }
 
 /** All that there is to say. */

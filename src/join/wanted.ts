@@ -28,8 +28,16 @@ export type MssWish =
   | { readonly kind: 'advmss'; readonly advmss: number }
   | { readonly kind: 'kept' }
 
+/** Processes are told of the clients behind a balancer that makes the connections itself (FULLNAT). */
+export interface ToaWanted {
+  /** The balancers' local addresses: who is believed; none: anybody. */
+  readonly sources: readonly Prefix[]
+  /** Whose processes: a directory; null: the root, all of this host's. */
+  readonly cgroup: string | null
+}
+
 export interface Wanted {
-  /** Canonical text, each once. */
+  /** Canonical text, each once; none: nothing comes to a VIP here. */
   readonly vips: readonly string[]
   /** Names of those that the balancer's packets come in by; none: those that have the addresses. */
   readonly interfaces: readonly string[]
@@ -43,6 +51,8 @@ export interface Wanted {
   readonly sources: readonly Prefix[]
   readonly xdp: 'auto' | 'native' | 'generic'
   readonly mss: MssWish
+  /** null: nothing reads TCP option 254. */
+  readonly toa: ToaWanted | null
 }
 
 export const DEFAULT_GUE_PORT = 6080

@@ -8,10 +8,11 @@ import { sameFilling } from './decapsulator.js'
 import { type Finding, refused, warning, wrong } from './finding.js'
 import { answersArp, type Host, sysctlText } from './host.js'
 import { routeWishes } from './route-wishes.js'
-import { addressKey, programKey, sysctlKey } from './setting.js'
+import { addressKey, programKey, sysctlKey, toaKey } from './setting.js'
 import type { Site } from './site.js'
+import { isToaSite, type ToaSite, toaFinding, toaWarnings } from './toa-site.js'
 
-export type Wish = SysctlWish | AddressWish | ProgramWish | RouteWish
+export type Wish = SysctlWish | AddressWish | ProgramWish | RouteWish | ToaWish
 
 interface AnyWish {
   /** Names the thing: a setting that is recorded under this key is the wish's. */
@@ -42,6 +43,12 @@ export interface RouteWish extends AnyWish {
   readonly kind: 'route'
   readonly text: string
   readonly advmss: number
+}
+
+export interface ToaWish extends AnyWish {
+  readonly kind: 'toa'
+  readonly cgroup: string
+  readonly cgroupId: string
 }
 
 const isIPv4 = (address: string): boolean => addressFamily(address) === 4
@@ -242,17 +249,37 @@ export interface Wishes {
   readonly findings: readonly Finding[]
 }
 
-/** @param tag of the decapsulator as this build has it; null: none is wanted */
-export const wishesFor = (site: Site, host: Host, tag: string | null): Wishes => {
+const toaWishes = (toa: ToaSite | Finding | null): Wishes => {
+  if (toa === null) return { wishes: [], findings: [] }
+  if (!isToaSite(toa)) return { wishes: [], findings: [toa] }
+  const { cgroup, cgroupId } = toa
+  return {
+    wishes: [{ kind: 'toa', key: toaKey(cgroup), cgroup, cgroupId, finding: toaFinding(toa) }],
+    findings: toaWarnings(toa),
+  }
+}
+
+/**
+ * @param tag of the decapsulator as this build has it; null: none is wanted
+ * @param toa null: nothing is to read TCP option 254; a finding: nothing can
+ */
+export const wishesFor = (
+  site: Site,
+  host: Host,
+  tag: string | null,
+  toa: ToaSite | Finding | null,
+): Wishes => {
   const hasIPv4 = site.wanted.vips.some(isIPv4)
   const routes = routeWishes(site, host)
+  const clients = toaWishes(toa)
   return {
     wishes: [
       ...(hasIPv4 ? [...arpWishes(site, host), ...rpFilterWishes(site, host)] : []),
       ...addressWishes(site, host),
       ...programWishes(site, host, tag),
       ...routes.wishes,
+      ...clients.wishes,
     ],
-    findings: [...site.findings, ...genericWarnings(site, host), ...routes.findings],
+    findings: [...site.findings, ...genericWarnings(site, host), ...routes.findings, ...clients.findings],
   }
 }

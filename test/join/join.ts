@@ -274,7 +274,8 @@ if (inOwnNamespaces(t, import.meta.url)) {
     const cutOff = async (made: number) => {
       writeFileSync(statePath, JSON.stringify({ ...record, settings }))
       const netlink = new (loadNative().Netlink)()
-      for (const setting of settings.slice(0, made)) await make(setting, netlink, { program, xdp: 'auto' })
+      for (const setting of settings.slice(0, made))
+        await make(setting, netlink, { decapsulator: { program, xdp: 'auto' }, toa: null })
       netlink.close()
     }
     for (let made = 0; made <= settings.length; made++) {

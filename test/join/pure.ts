@@ -1,10 +1,12 @@
 /** What is reckoned and read without a kernel. */
 import t from 'tap'
 import { mergingFindings, parseFeatures } from '../../src/join/aggregation.js'
+import { parseCgroupMounts } from '../../src/join/cgroup.js'
 import { wantedFromFlags } from '../../src/join/flags.js'
 import { wantedFromConfig } from '../../src/join/from-config.js'
 import { readRoute, restoring, withAdvmss } from '../../src/join/rtnetlink.js'
 import { unitText } from '../../src/join/systemd.js'
+import { toaSources } from '../../src/join/toa.js'
 import { announcedMss, anyTunnel } from '../../src/join/wanted.js'
 
 t.test('flags become what is wanted', async t => {
@@ -28,9 +30,75 @@ t.test('flags become what is wanted', async t => {
       ],
       xdp: 'auto',
       mss: { kind: 'reckoned' },
+      toa: null,
     },
   )
   t.match(wantedFromFlags({ vip: ['192.0.2.10'], interface: ['eth0'] }), { tunnels: [], ports: [6080] })
+})
+
+t.test('TCP option 254 is read where that is asked for, with or without VIPs', async t => {
+  t.match(wantedFromFlags({ toa: true }), {
+    vips: [],
+    interfaces: [],
+    toa: { sources: [], cgroup: null },
+  })
+  t.match(
+    wantedFromFlags({
+      toa: true,
+      toaFrom: ['10.0.0.100', 'fd00::/64'],
+      cgroup: '/sys/fs/cgroup/web',
+      vip: ['192.0.2.10'],
+      interface: ['eth0'],
+    }),
+    {
+      vips: ['192.0.2.10'],
+      toa: {
+        sources: [
+          { address: '10.0.0.100', bits: 32 },
+          { address: 'fd00::', bits: 64 },
+        ],
+        cgroup: '/sys/fs/cgroup/web',
+      },
+    },
+  )
+  t.throws(() => wantedFromFlags({ toa: true, forward: ['ipip'] }), /no VIP is given/)
+  t.throws(() => wantedFromFlags({ toa: true, toaFrom: ['10.0.0.0/33'] }), /is not a prefix/)
+  for (const flags of [{ toaFrom: ['10.0.0.1'] }, { cgroup: '/x' }, { toa: false, cgroup: '/x' }])
+    t.throws(() => wantedFromFlags({ vip: ['192.0.2.10'], interface: ['eth0'], ...flags }), /goes with --toa/)
+})
+
+t.test('prefixes of one network are one, and in one order', async t => {
+  const prefix = (address: string, bits: number) => ({ address, bits })
+  t.same(toaSources([prefix('fd00::1:0', 64), prefix('10.9.0.77', 24), prefix('10.9.0.0', 24)]), [
+    prefix('10.9.0.0', 24),
+    prefix('fd00::', 64),
+  ])
+  t.same(toaSources([prefix('10.255.255.255', 9), prefix('10.1.2.3', 0), prefix('10.1.2.3', 32)]), [
+    prefix('0.0.0.0', 0),
+    prefix('10.1.2.3', 32),
+    prefix('10.128.0.0', 9),
+  ])
+  t.same(toaSources([prefix('::ffff:0:0', 96), prefix('fd00::f', 127), prefix('fd00::f', 0)]), [
+    prefix('0.0.0.0', 0),
+    prefix('::', 0),
+    prefix('fd00::e', 127),
+  ])
+})
+
+t.test('the root of the cgroups is found among the mounts', async t => {
+  const line = (root: string, path: string, type: string) => `31 24 0:27 ${root} ${path} rw - ${type} none rw`
+  t.same(
+    parseCgroupMounts(
+      [
+        line('/', '/sys/fs/cgroup/cpu', 'cgroup'),
+        line('/system.slice', '/mnt/slice', 'cgroup2'),
+        '32 24 0:28 / /sys/fs/cgroup\\040two rw,nosuid shared:9 master:2 - cgroup2 cgroup2 rw,nsdelegate',
+        line('/', '/sys/fs/cgroup/unified', 'cgroup2'),
+        '',
+      ].join('\n'),
+    ),
+    ['/sys/fs/cgroup two', '/sys/fs/cgroup/unified'],
+  )
 })
 
 /** facts of RFC 2003, 2473, 2784, 2890 and GUE: (family inside, outer addresses, tunnel) -> MSS with an MTU of 1500 */
@@ -102,9 +170,72 @@ t.test('the configuration tells of each tunnel of a backend exactly', async t =>
     sources: [{ address: '10.0.0.9', bits: 32 }],
     xdp: 'auto',
     mss: { kind: 'reckoned' },
+    toa: null,
   })
   t.match(wantedFromConfig(text, 'b3', {}), { vips: ['2001:db8::1'], tunnels: [], ports: [6080] })
   t.match(wantedFromConfig(text, 'FD00:0::2', {}), { vips: ['2001:db8::1'], addresses: ['fd00::2'] })
+})
+
+t.test('translated packets need no VIP, and FULLNAT tells who may be believed', async t => {
+  const text = JSON.stringify({
+    interfaces: ['eth0'],
+    'local-addresses': ['10.1.0.100', 'fd00:1::100'],
+    services: {
+      a: { vip: '192.0.2.1', port: 80, forward: 'nat', backends: [{ name: 'b1', address: '10.0.0.1' }] },
+      b: {
+        vip: '192.0.2.2',
+        port: 80,
+        forward: 'fullnat',
+        backends: [
+          { name: 'b2', address: '10.0.0.2', port: 8080 },
+          { name: 'b3', address: '10.0.0.3', forward: 'ipip' },
+        ],
+      },
+      c: {
+        vip: '192.0.2.3',
+        port: 80,
+        forward: 'fullnat',
+        'local-addresses': ['10.1.1.0/31'],
+        backends: [{ name: 'b2', address: '10.0.0.2' }],
+      },
+      d: {
+        vip: '192.0.2.4',
+        port: 80,
+        forward: 'fullnat',
+        toa: false,
+        backends: [{ name: 'b4', address: '10.0.0.4' }],
+      },
+      e: {
+        vip: '192.0.2.5',
+        port: 53,
+        protocol: 'udp',
+        forward: 'fullnat',
+        backends: [{ name: 'b4', address: '10.0.0.4' }],
+      },
+      f: { vip: '192.0.2.6', port: 80, backends: [{ name: 'b2', address: '10.0.0.22' }] },
+    },
+  })
+  const prefix = (address: string, bits: number) => ({ address, bits })
+  const own = [prefix('10.1.0.100', 32), prefix('fd00:1::100', 128)]
+  const ofC = [prefix('10.1.1.0', 32), prefix('10.1.1.1', 32)]
+  for (const [name, vips, addresses, sources] of [
+    ['b1', [], ['10.0.0.1'], null],
+    ['b2', ['192.0.2.6'], ['10.0.0.22'], [...own, ...ofC]],
+    ['10.0.0.2', [], ['10.0.0.2'], [...own, ...ofC]],
+    ['b3', ['192.0.2.2'], ['10.0.0.3'], null],
+    ['b4', [], ['10.0.0.4'], null],
+  ] as const) {
+    const { toa, ...rest } = wantedFromConfig(text, name, {})
+    t.match(rest, { vips, addresses }, name)
+    t.equal(rest.vips.length, vips.length)
+    t.same(toa, sources && { sources, cgroup: null }, name)
+  }
+  t.same(wantedFromConfig(text, 'b2', { toa: false }).toa, null)
+  t.same(wantedFromConfig(text, 'b4', { toa: true }).toa, { sources: [], cgroup: null })
+  t.same(wantedFromConfig(text, '10.0.0.2', { toaFrom: ['10.1.2.0/24'], cgroup: '/c' }).toa, {
+    sources: [...own, ...ofC, prefix('10.1.2.0', 24)],
+    cgroup: '/c',
+  })
 })
 
 const attribute = (type: number, value: readonly number[]): number[] => [
