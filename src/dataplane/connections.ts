@@ -75,15 +75,16 @@ export interface ConnectionRecord {
   readonly kind: number
 }
 
+const addressAt = (bytes: Uint8Array, at: number): Uint8Array => bytes.slice(at, at + 16)
+const portAt = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!
+
 const recordAt = ({ bytes, words }: ConnectionViews, index: number): ConnectionRecord => {
   const at = index * size
-  const address = (from: number): Uint8Array => bytes.slice(at + from, at + from + 16)
-  const port = (from: number): number => (bytes[at + from]! << 8) | bytes[at + from + 1]!
   return {
-    client: address(fields.client.offset),
-    clientPort: port(fields.clientPort.offset),
-    server: address(fields.server.offset),
-    serverPort: port(fields.serverPort.offset),
+    client: addressAt(bytes, at + fields.client.offset),
+    clientPort: portAt(bytes, at + fields.clientPort.offset),
+    server: addressAt(bytes, at + fields.server.offset),
+    serverPort: portAt(bytes, at + fields.serverPort.offset),
     backend: words[index * WORDS + BACKEND]!,
     expires: words[index * WORDS + EXPIRES]!,
     clientSeen: bytes[at + fields.clientSeen.offset]!,

@@ -5,9 +5,9 @@ const FNV_OFFSET = 0x811c9dc5
 const FNV_PRIME = 0x01000193
 
 /** FNV-1a, 32 bits. */
-const sumOf = (bytes: Iterable<number>, from: number): number => {
+const sumOf = (bytes: ArrayLike<number>, from: number): number => {
   let sum = from
-  for (const byte of bytes) sum = Math.imul(sum ^ byte, FNV_PRIME) >>> 0
+  for (let i = 0; i < bytes.length; i++) sum = Math.imul(sum ^ bytes[i]!, FNV_PRIME)
   return sum
 }
 
@@ -16,7 +16,7 @@ export const connectionId = (index: number, record: ConnectionRecord): string =>
   const { client, clientPort, server, serverPort, protocol } = record
   const ports = [clientPort >> 8, clientPort & 0xff, serverPort >> 8, serverPort & 0xff, protocol]
   const sum = sumOf(ports, sumOf(server, sumOf(client, FNV_OFFSET)))
-  return `${index}:${sum.toString(16).padStart(8, '0')}`
+  return `${index}:${(sum >>> 0).toString(16).padStart(8, '0')}`
 }
 
 /** The place that an id names; null: it is none. */

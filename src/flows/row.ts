@@ -20,8 +20,8 @@ export const kindName = (kind: number): 'fullnat' | 'snat' | 'nat' => {
 export interface ConnectionPlace {
   readonly index: number
   readonly port: number
-  /** 16 bytes; null: it has none. */
-  readonly local: Uint8Array | null
+  /** null: its number has no address. */
+  readonly local: string | null
   /** Seconds by enum connection_state. */
   readonly times: ArrayLike<number>
   /** Reading of the connection clock. */
@@ -47,7 +47,7 @@ export const connectionRow = (
     clientPort: record.clientPort,
     server: addressText(record.server),
     serverPort: record.serverPort,
-    local: hasLocal ? addressText(local) : null,
+    local: hasLocal ? local : null,
     localPort: hasLocal ? port : null,
     state: connectionStates[state]!,
     idle: Math.max(0, (times[state] ?? 0) - expires),

@@ -9,7 +9,7 @@ import { type FlowSources, ownersNow, trackedNow } from './sources.js'
 
 /** Done between two turns, a millisecond or a few: an entry that is looked at is one, one that is meant so many more. */
 const WORK_A_TURN = 32768
-const WORK_OF_ONE_MEANT = 16
+const WORK_OF_ONE_MEANT = 64
 
 /** "c4711": a connection's place; "t4711": a tracked flow's. */
 export interface Place {
