@@ -6,6 +6,7 @@ import type { InterfaceStatus } from './control/protocol.js'
 import type { Dataplane } from './dataplane/dataplane.js'
 import type { EntryInterface } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
+import type { InterfaceAddresses } from './interface-addresses.js'
 import type { Log } from './log.js'
 import type { Config } from './model.js'
 import type { NetlinkLink, XdpMode } from './native.js'
@@ -16,6 +17,8 @@ export interface AttachmentsOptions {
   readonly queryXdp: (ifindex: number) => { readonly programId: number }
   readonly log: Log
   readonly onChange: (status: InterfaceStatus) => void
+  /** What a router's ICMP errors come from; absent: nothing. */
+  readonly addressesOf?: (ifindex: number) => InterfaceAddresses
 }
 
 export interface Attachments {
@@ -52,6 +55,19 @@ const busy = (name: string, programId: number): BalancerError =>
     hint: `see \`bpftool prog show id ${programId}\`; where an instance of Linimo left it, its \`linimo detach\` ends it; \`ip link set dev ${name} xdp off\` removes others, unless a link of their owner's holds them`,
   })
 
+/** The interfaces of a configuration that exist, for the entry table. */
+export const entriesOf = (
+  names: readonly string[],
+  links: readonly NetlinkLink[],
+  addressesOf?: (ifindex: number) => InterfaceAddresses,
+): readonly EntryInterface[] =>
+  names.flatMap(name => {
+    const link = links.find(one => one.name === name)
+    if (!link?.mac) return []
+    const { ifindex, mac, mtu } = link
+    return [{ ifindex, mac, mtu, ...addressesOf?.(ifindex) }]
+  })
+
 const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause)
 
 export const createAttachments = ({
@@ -59,6 +75,7 @@ export const createAttachments = ({
   queryXdp,
   log,
   onChange,
+  addressesOf,
 }: AttachmentsOptions): Attachments => {
   const attached = new Map<string, Attached>()
   const failed = new Map<string, string>()
@@ -193,11 +210,7 @@ export const createAttachments = ({
         else if (!link && !attached.has(name)) failed.set(name, 'there is no such interface')
       }
     },
-    entries: () =>
-      names.flatMap(name => {
-        const link = byName.get(name)
-        return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }] : []
-      }),
+    entries: () => entriesOf(names, [...byName.values()], addressesOf),
     status: () => names.map(statusOf),
   }
 }

@@ -28,6 +28,7 @@ import { createRunningRows, type Running } from './running.js'
 import { type Standing, standingOf, takers } from './standing.js'
 import { withStrays } from './strays.js'
 import { createTelling } from './telling.js'
+import type { TranslationNetwork } from './translation-network.js'
 import { type Wanted, wantedBy, withConfig, withoutLeaving } from './wanted.js'
 
 export interface BalancerOptions {
@@ -43,6 +44,8 @@ export interface BalancerOptions {
   readonly nextHops: NextHops
   readonly monitor: Monitor
   readonly attachments: Attachments
+  /** Absent: nothing is translated. */
+  readonly translation?: TranslationNetwork
   readonly publish: (event: Event) => void
   readonly log: Log
   readonly clock: Clock
@@ -132,6 +135,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     monitor,
     attachments,
     telling,
+    translation: options.translation,
     clock,
   })
   const impacts = createImpacts({

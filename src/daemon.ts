@@ -1,19 +1,22 @@
 /** The parts of a running daemon, joined: what main.ts starts and stops. */
-import { createAttachments } from './attachments.js'
+import { createAttachments, entriesOf } from './attachments.js'
 import { type Balancer, createBalancer } from './balancer.js'
+import { createClientRoutes } from './client-routes-followed.js'
 import type { Event, InterfaceStatus } from './control/protocol.js'
 import { createConnectionClock } from './dataplane/connection-clock.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
 import { createSweeper } from './dataplane/sweeper.js'
-import { createTables, type EntryInterface } from './dataplane/tables.js'
+import { createTables } from './dataplane/tables.js'
 import { createFlows, type Flows } from './flows/flows.js'
 import { type Clock, systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
 import { restoredHealth } from './health/restored.js'
 import { partsOf } from './identities.js'
+import { createInterfaceAddresses } from './interface-addresses.js'
 import type { Journal } from './journal.js'
+import { createLocalAddresses, type FollowedLocalAddresses } from './local-addresses-followed.js'
 import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
 import type { Config } from './model.js'
@@ -26,7 +29,9 @@ import { rehearse } from './rehearsal.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
 import { openHealthFile } from './state.js'
+import { createTranslationNetwork } from './translation-network.js'
 import type { Wanted } from './wanted.js'
+import { createWantedNeighbours } from './wanted-neighbours.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
 const REJECTS_PER_SECOND = 1000
@@ -68,12 +73,6 @@ export interface Daemon {
 
 const firstOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): NetlinkLink | undefined =>
   interfaces.flatMap(name => links.find(link => link.name === name) ?? [])[0]
-
-const entriesOf = ({ interfaces }: Config, links: readonly NetlinkLink[]): EntryInterface[] =>
-  interfaces.flatMap(name => {
-    const link = links.find(one => one.name === name)
-    return link?.mac ? [{ ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }] : []
-  })
 
 const delay = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
@@ -120,6 +119,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
   }
 
   let dataplane: Dataplane | null = null
+  let balancer: Balancer | null = null
   try {
     const opened = await Dataplane.open({
       pinDir,
@@ -132,12 +132,6 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
     dataplane = opened
 
-    const attachments = createAttachments({
-      dataplane: opened,
-      queryXdp: native.queryXdp,
-      log,
-      onChange: ({ name, mode, reason }) => publish({ kind: 'interface', name, mode, reason }),
-    })
     const now = (): number => performance.now()
     const pathMtus = await createPathMtus({
       reports: openPathMtuReports({ dataplane: opened, tickNs: native.tickNs, now }),
@@ -145,8 +139,15 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       onChange: () => nextHops.reconsider(),
       log,
     })
+    const netlink = new native.Netlink()
+    const localAddresses: FollowedLocalAddresses = createLocalAddresses({
+      netlink,
+      tables: () => nextHops.tables,
+      onChange: () => nextHops.reconsider(),
+      log,
+    })
     const nextHops: FollowedNextHops = await createNextHops({
-      netlink: new native.Netlink(),
+      netlink,
       entry: links => firstOf(balancer?.config() ?? config, links),
       // Until the tables are filled no interface is attached; then all of them are looked at.
       onChange: ({ links }) =>
@@ -155,8 +156,23 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       probe: true,
       learntMtu: pathMtus.get,
       onPathChange: pathMtus.forget,
+      localAddresses,
     })
     closing.push(() => nextHops.close())
+    nextHops.accompany(localAddresses)
+    const addresses = await createInterfaceAddresses(
+      netlink,
+      nextHops,
+      () => void balancer?.refresh({ links: isAttached }).catch(failed('a change of addresses')),
+      failed('a change of addresses'),
+    )
+    const attachments = createAttachments({
+      dataplane: opened,
+      queryXdp: native.queryXdp,
+      log,
+      onChange: ({ name, mode, reason }) => publish({ kind: 'interface', name, mode, reason }),
+      addressesOf: addresses.of,
+    })
 
     const flowClock = createFlowClock(opened.jiffies(), now(), native.tickNs, now)
     const sweeper = createSweeper()
@@ -185,6 +201,16 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
         }),
     })
 
+    const clientRoutes = createClientRoutes({ netlink, nextHops, put: tables.setClientRoutes, clock, log })
+    closing.push(() => clientRoutes.close())
+    const wantedNeighbours = createWantedNeighbours({
+      map: () => opened.wantedNeighbours,
+      netlink,
+      nextHops,
+      clock,
+    })
+    closing.push(() => wantedNeighbours.close())
+
     const healthFile = openHealthFile({ stateDir, known: () => monitor.known(), log })
     const monitor = createMonitor(
       probe,
@@ -202,7 +228,6 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const builder = createRingBuilder()
     closing.push(() => builder.close())
 
-    let balancer: Balancer | null = null
     balancer = createBalancer({
       config,
       wanted,
@@ -213,6 +238,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       nextHops,
       monitor,
       attachments,
+      translation: createTranslationNetwork({ clientRoutes, localAddresses, neighbours: wantedNeighbours }),
       publish,
       log,
       clock,
@@ -221,7 +247,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     await balancer.prepare()
     while (!balancer.isSettled() && now() < deadline) await delay(SETTLE_POLL_MS)
     // An interface that is taken over from other tables must be known to these beforehand.
-    await tables.setInterfaces(entriesOf(config, nextHops.links()))
+    await tables.setInterfaces(entriesOf(config.interfaces, nextHops.links(), addresses.of))
     await balancer.attach()
     isAttached = true
     await opened.settle()

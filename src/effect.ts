@@ -16,6 +16,7 @@ import type { Running } from './running.js'
 import { createSettling } from './settling.js'
 import { type Standing, takers } from './standing.js'
 import type { Telling } from './telling.js'
+import type { TranslationNetwork } from './translation-network.js'
 import { leavingOf, type Wanted } from './wanted.js'
 import { wantedService } from './wanted-service.js'
 
@@ -35,6 +36,7 @@ export interface EffectOptions {
   readonly monitor: Monitor
   readonly attachments: Attachments
   readonly telling: Telling
+  readonly translation?: TranslationNetwork | undefined
   readonly clock: Clock
 }
 
@@ -128,6 +130,7 @@ export const createEffect = (options: EffectOptions): Effect => {
   const pass = async (names: ReadonlySet<string>): Promise<Failures> => {
     const present = wanted()
     const { config } = present
+    await options.translation?.follow(present)
     await nextHops.follow(allBackends(present).map(({ service, backend }) => targetOf(service, backend)))
     watch(present)
     if (names.has(INTERFACES)) {

@@ -2,8 +2,12 @@
 export interface Target {
   readonly address: string
   readonly mac: string | null
-  /** It may be behind a gateway; default: it must be on the link, as direct routing demands. */
+  /** In a tunnel; it may be behind a gateway. */
   readonly isTunnelled?: boolean
-  /** In a tunnel: no path is believed to take shorter packets, unless the way out does, in bytes of the outer one. */
+  /** By its own address, which packets are translated to: it may be behind a gateway. Neither: it must be on the link. */
+  readonly isRouted?: boolean
+  /** No path is believed to take shorter packets, unless the way out does, in bytes of the packet as it leaves. */
   readonly leastMtu?: number
+  /** FULLNAT: packets come to it from one of these; those of its family count. */
+  readonly localAddresses?: readonly string[]
 }

@@ -51,8 +51,9 @@ export interface ResolveOptions {
   readonly address: string
   /** A static next hop. */
   readonly mac: string | null
-  /** Routers may be between; else it must be on the link: they would not forward what is not addressed to it. */
+  /** Routers may be between; neither: it must be on the link, they would not forward what is not addressed to it. */
   readonly isTunnelled?: boolean
+  readonly isRouted?: boolean
   readonly route: Route
   /** Where a static next hop without a route leaves: the first entry interface. */
   readonly entry: NetlinkLink | undefined
@@ -121,9 +122,9 @@ interface Hop {
 
 const resolved = (
   { link, mac, sourceMac, mtu, wayMtu, neighbour }: Hop,
-  { route, isTunnelled, learntMtu, leastMtu = 0 }: ResolveOptions,
+  { route, isTunnelled, isRouted, learntMtu, leastMtu = 0 }: ResolveOptions,
 ): Resolution => {
-  const path = isTunnelled ? Math.min(wayMtu, Math.max(lower(mtu, learntMtu), leastMtu)) : mtu
+  const path = isTunnelled || isRouted ? Math.min(wayMtu, Math.max(lower(mtu, learntMtu), leastMtu)) : mtu
   return {
     nextHop: { ifindex: link.ifindex, mac, sourceMac, mtu: path, source: sourceOf(route) },
     neighbour,
@@ -150,14 +151,14 @@ const resolveStatic = (tables: KernelTables, mac: string, options: ResolveOption
 }
 
 export const resolveNextHop = (tables: KernelTables, options: ResolveOptions): Resolution => {
-  const { address, mac, route, isTunnelled } = options
+  const { address, mac, route, isTunnelled, isRouted } = options
   if (mac !== null) return resolveStatic(tables, mac, options)
 
   if ('error' in route) return { reason: `no route to ${address} (${route.error})`, neighbour: null }
   if (route.type === RTN_LOCAL) return { reason: `${address} is this host's own address`, neighbour: null }
   const hop = hopOf(route)
   if (!hop) return { reason: `no route to ${address}`, neighbour: null }
-  if (hop.gateway && !isTunnelled)
+  if (hop.gateway && !isTunnelled && !isRouted)
     return { reason: `${address} is behind a gateway: dr needs a backend on the link`, neighbour: null }
 
   const way = wayOut(tables, hop.ifindex)

@@ -2,9 +2,10 @@
  * The backends' next hops, followed as the kernel's links, routes and neighbours change. XDP traffic keeps no
  * neighbour entry alive, so each is asked for again every REFRESH_MS: a MAC address that changed silently is followed
  * within 30 s. What the kernel learns of a path (an exception's MTU, a redirect) makes no event either: the routes to
- * tunnelled backends are read again as often.
+ * backends that are not on the link are read again as often.
  */
-import { shortAddressBytes } from './address.js'
+import { addressFamily, shortAddressBytes } from './address.js'
+import type { LocalAddresses } from './local-addresses-followed.js'
 import type { Log } from './log.js'
 import type { Netlink, NetlinkEvent, NetlinkLink } from './native.js'
 import {
@@ -36,8 +37,30 @@ export interface NextHops {
   close(): void
 }
 
+/** Others that go by the kernel's tables, as they are followed here. */
+export interface Companion {
+  /** A moment ago, events that came together: one call. */
+  changed(what: KernelChange): void
+  /** To be asked for, and asked for again, like those that targets depend on. */
+  neighbours(): Iterable<NeighbourKey>
+}
+
+export interface KernelChange {
+  readonly links: boolean
+  readonly neighbours: boolean
+  readonly addresses: boolean
+  /** Routes, rules, and all that they depend on: they are to be read again. */
+  readonly routes: boolean
+}
+
 /** What the paths beyond the next hops are learnt by. */
 export interface FollowedNextHops extends NextHops {
+  readonly tables: KernelTables
+  /** Whether frames can leave by an interface. */
+  isUp(ifindex: number): boolean
+  accompany(companion: Companion): void
+  /** A companion's neighbours are others: those that are not known are asked for. */
+  askFor(): void
   /** The MTU of the route to a tunnelled target, without what has been learnt of the path; null: none such, no route. */
   routeMtu(address: string): number | null
   /** `learntMtu` gives other answers. */
@@ -55,16 +78,22 @@ export interface NextHopsOptions {
   readonly probe: boolean
   /** What routers have said of the path to an address; null: nothing. */
   readonly learntMtu?: (address: string) => number | null
+  /** Which local addresses are of use; absent: all. */
+  readonly localAddresses?: Pick<LocalAddresses, 'lacking'>
   /** The way to an address is another one, or takes packets of another length. */
   readonly onPathChange?: (address: string) => void
 }
 
-const targetKey = ({ address, mac, isTunnelled, leastMtu }: Target): string =>
-  `${address} ${mac ?? ''} ${isTunnelled ?? false} ${leastMtu ?? 0}`
+const targetKey = ({ address, mac, isTunnelled, isRouted, leastMtu }: Target): string =>
+  `${address} ${mac ?? ''} ${isTunnelled ?? false} ${isRouted ?? false} ${leastMtu ?? 0}`
 
 const isSame = (a: Target, b: Target): boolean =>
   a === b ||
-  (a.address === b.address && a.mac === b.mac && a.isTunnelled === b.isTunnelled && a.leastMtu === b.leastMtu)
+  (a.address === b.address &&
+    a.mac === b.mac &&
+    a.isTunnelled === b.isTunnelled &&
+    a.isRouted === b.isRouted &&
+    a.leastMtu === b.leastMtu)
 
 export const createNextHops = async (options: NextHopsOptions): Promise<FollowedNextHops> => {
   const { netlink, log, onPathChange = () => {}, learntMtu = () => null } = options
@@ -72,19 +101,22 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
   const neighbours = createNeighbours(options.probe)
   const routes = createRoutes(netlink, onPathChange)
   let targets: readonly Target[] = []
-  let tunnelled: readonly string[] = []
+  /** Those that may be behind a gateway. */
+  let distant: readonly string[] = []
   let isTunnelled: ReadonlySet<string> = new Set()
   let timer: NodeJS.Timeout | null = null
   let isClosed = false
   let entryBefore: number | undefined
   let followed: readonly Target[] = []
+  const companions: Companion[] = []
 
   const tables: KernelTables = { link: ifindex => links.get(ifindex), neighbour: neighbours.get }
+  const isLinkUp = (ifindex: number): boolean => isUp(links.get(ifindex))
 
   let keeping: NodeJS.Timeout | null = null
   const kept = createKeptNextHops(
     () => performance.now(),
-    ifindex => isUp(links.get(ifindex)),
+    isLinkUp,
     () => {
       keeping ??= setTimeout(() => {
         keeping = null
@@ -96,9 +128,20 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
   /** What was found out of each target (by the object that asks) since something last changed. */
   let resolved = new WeakMap<Target, Resolution>()
 
+  const lackingFor = ({ localAddresses, address }: Target): string | null =>
+    localAddresses === undefined
+      ? null
+      : (options.localAddresses?.lacking(localAddresses, addressFamily(address)) ?? null)
+
   const get = (target: Target): Resolution => {
     const known = resolved.get(target)
     if (known) return known
+    const lacking = lackingFor(target)
+    if (lacking !== null) {
+      const none = { reason: lacking, neighbour: null }
+      resolved.set(target, none)
+      return none
+    }
     const found = resolveNextHop(tables, {
       ...target,
       route: routes.get(target.address),
@@ -114,12 +157,9 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
   let wantedNeighbours: ReadonlyMap<string, NeighbourKey> = new Map()
 
   const lookAtNeighbours = (): void => {
-    wantedNeighbours = new Map(
-      targets.flatMap(target => {
-        const { neighbour } = get(target)
-        return neighbour ? [[neighbourKeyText(neighbour), neighbour] as const] : []
-      }),
-    )
+    const own = targets.flatMap(target => get(target).neighbour ?? [])
+    const all = [...own, ...companions.flatMap(one => [...one.neighbours()])]
+    wantedNeighbours = new Map(all.map(key => [neighbourKeyText(key), key]))
   }
 
   const readAll = async (): Promise<void> => {
@@ -145,15 +185,25 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     for (const key of wantedNeighbours.values()) if (which === 'all' || neighbours.isFailing(key)) ask(key)
   }
 
-  const pending = { links: false, routes: false, all: false, neighbours: false }
+  const nothing = { links: false, addresses: false, routes: false, all: false, neighbours: false }
+  const pending = { ...nothing }
 
   const settle = async (): Promise<void> => {
     const { links: linksChanged, routes: routesChanged, all, neighbours: neighboursChanged } = { ...pending }
-    Object.assign(pending, { links: false, routes: false, all: false, neighbours: false })
+    const addresses = pending.addresses || all
+    Object.assign(pending, nothing)
     if (all) await readAll()
     const areRoutesOthers = (routesChanged || linksChanged || all) && (await routes.read())
     resolved = new WeakMap()
-    if (isClosed || !(linksChanged || all || neighboursChanged || areRoutesOthers)) return
+    if (isClosed) return
+    const change = {
+      links: linksChanged || all,
+      neighbours: neighboursChanged || all,
+      addresses,
+      routes: routesChanged || linksChanged || all,
+    }
+    for (const one of companions) one.changed(change)
+    if (!(linksChanged || all || neighboursChanged || areRoutesOthers)) return
     options.onChange({ links: linksChanged || all })
     askFor('unresolved')
   }
@@ -177,6 +227,9 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
         pending.links = true
         break
       case 'address':
+        pending.addresses = true
+        pending.routes = true
+        return
       case 'route':
       case 'rule':
         pending.routes = true
@@ -198,14 +251,14 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     options.onChange({ links: false })
   }
 
-  /** A part of the tunnelled targets' routes each time, each of them once in REFRESH_MS. */
+  /** A part of the distant targets' routes each time, each of them once in REFRESH_MS. */
   let turn = 0
   const readSomeRoutes = async (): Promise<void> => {
     const turns = REFRESH_MS / RETRY_MS
-    const from = Math.floor((tunnelled.length * turn) / turns)
+    const from = Math.floor((distant.length * turn) / turns)
     turn = (turn + 1) % turns
-    const to = turn === 0 ? tunnelled.length : Math.floor((tunnelled.length * turn) / turns)
-    if (!(await routes.read(tunnelled.slice(from, to))) || isClosed) return
+    const to = turn === 0 ? distant.length : Math.floor((distant.length * turn) / turns)
+    if (!(await routes.read(distant.slice(from, to))) || isClosed) return
     reconsider()
     askFor('unresolved')
   }
@@ -233,7 +286,7 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
       targets = [...new Map(wanted.map(target => [targetKey(target), target])).values()]
       kept.only(targets.map(targetKey))
       isTunnelled = new Set(targets.flatMap(target => (target.isTunnelled ? [target.address] : [])))
-      tunnelled = [...isTunnelled]
+      distant = [...new Set(targets.flatMap(one => (one.isTunnelled || one.isRouted ? [one.address] : [])))]
       if (!(await routes.follow(new Set(targets.map(({ address }) => address))))) return
       resolved = new WeakMap()
       askFor('unresolved')
@@ -241,6 +294,10 @@ export const createNextHops = async (options: NextHopsOptions): Promise<Followed
     get,
     routeMtu: address => (isTunnelled.has(address) ? routeMtu(tables, routes.get(address)) : null),
     reconsider,
+    tables,
+    isUp: isLinkUp,
+    accompany: companion => void companions.push(companion),
+    askFor: () => askFor('unresolved'),
     links: () => [...links.values()],
     close: () => {
       isClosed = true

@@ -353,6 +353,11 @@ export class Dataplane {
     return this.#map('path_mtus')
   }
 
+  /** On-link clients without a neighbour entry. Another map after `reshape`; null: this program has none. */
+  get wantedNeighbours(): Pick<BpfMap, 'lookupBatch' | 'delete'> | null {
+    return this.#loaded.maps.get('wanted_neighbours' as MapName) ?? null
+  }
+
   /** A map, for another thread of this process. */
   handle(name: MappedName): MapHandle {
     const map = this.#map(name)

@@ -1,0 +1,35 @@
+/** What translated backends need of the network besides next hops, for as long as there are such backends. */
+import { allBackends } from './checks.js'
+import type { FollowedClientRoutes } from './client-routes-followed.js'
+import type { FollowedLocalAddresses } from './local-addresses-followed.js'
+import { forwardOf, isTranslated } from './model.js'
+import type { Wanted } from './wanted.js'
+import type { WantedNeighbours } from './wanted-neighbours.js'
+
+export interface TranslationNetwork {
+  /** Resolves when the ways back to clients, and what is known of the local addresses, are what they are to be. */
+  follow(wanted: Wanted): Promise<void>
+}
+
+export interface TranslationNetworkOptions {
+  readonly clientRoutes: Pick<FollowedClientRoutes, 'use'>
+  readonly localAddresses: Pick<FollowedLocalAddresses, 'follow'>
+  readonly neighbours: Pick<WantedNeighbours, 'use'>
+}
+
+export const createTranslationNetwork = ({
+  clientRoutes,
+  localAddresses,
+  neighbours,
+}: TranslationNetworkOptions): TranslationNetwork => ({
+  follow: async wanted => {
+    const { services, snat } = wanted.config
+    const isUsed =
+      snat !== undefined ||
+      allBackends(wanted).some(({ service, backend }) => isTranslated(forwardOf(service, backend).mode))
+    const own = services.flatMap(({ translation }) => translation?.localAddresses ?? [])
+    neighbours.use(isUsed)
+    await localAddresses.follow([...new Set([...own, ...(snat?.localAddresses ?? [])])])
+    await clientRoutes.use(isUsed)
+  },
+})
