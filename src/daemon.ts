@@ -19,7 +19,7 @@ import type { Journal } from './journal.js'
 import { createLocalAddresses, type FollowedLocalAddresses } from './local-addresses-followed.js'
 import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
-import type { Config } from './model.js'
+import { type Config, forwardOf } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type FollowedNextHops } from './next-hops.js'
 import { createPathMtus } from './path-mtu.js'
@@ -126,6 +126,9 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       shape: shapeFor(config.limits, seedOf(config), {
         tracking: config.services.some(({ tracking }) => tracking !== 'never'),
         anyPort: config.services.some(({ port }) => port === 0),
+        nat: config.services.some(service =>
+          service.backends.some(backend => forwardOf(service, backend).mode === 'nat'),
+        ),
         answersPerSecond: REJECTS_PER_SECOND,
       }),
       log,

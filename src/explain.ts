@@ -23,6 +23,7 @@ import { createNextHops, type NextHops } from './next-hops.js'
 import { resolutionOf, targetOf, tunnelOf } from './reach.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
+import { translatedOf } from './wanted-service.js'
 
 export interface ExplainOptions {
   readonly configPath: string
@@ -111,6 +112,7 @@ const fill = async (config: Config, tables: Tables, nextHops: NextHops): Promise
           isDraining: false,
           nextHop: 'nextHop' in resolution ? resolution.nextHop : null,
           tunnel: tunnelOf(service, backend),
+          translated: translatedOf(service, backend),
         }
       })
       // Nobody's owner ever changes here.

@@ -16,6 +16,12 @@ const SOURCE_WORD = wordOf('source')
 const FLAGS_SHIFT = BigInt(8 * (fields.flags.offset % 8))
 const SHIM_FLAGS = backendFlags.BACKEND_KEYED | backendFlags.BACKEND_BARE
 
+const hasSource: ReadonlySet<number> = new Set([
+  forwardMode.FORWARD_IPIP,
+  forwardMode.FORWARD_GRE,
+  forwardMode.FORWARD_GUE,
+])
+
 const isResolved = (record: Uint8Array): boolean =>
   (record[fields.flags.offset]! & backendFlags.BACKEND_RESOLVED) !== 0
 
@@ -23,6 +29,7 @@ const hasKey = (record: Uint8Array): boolean => {
   const mode = record[fields.mode.offset]!
   return (
     mode === forwardMode.FORWARD_GUE ||
+    mode === forwardMode.FORWARD_NAT ||
     (mode === forwardMode.FORWARD_GRE && (record[fields.flags.offset]! & backendFlags.BACKEND_KEYED) !== 0)
   )
 }
@@ -30,7 +37,7 @@ const hasKey = (record: Uint8Array): boolean => {
 /** Whether packets to the backend are made of a word; those of no tunnel always count. */
 const uses = (record: Uint8Array, word: number): boolean => {
   if (word === KEY_WORD) return hasKey(record)
-  return word < SOURCE_WORD || record[fields.mode.offset]! > forwardMode.FORWARD_DR
+  return word < SOURCE_WORD || hasSource.has(record[fields.mode.offset]!)
 }
 
 const differ = (

@@ -4,13 +4,15 @@
  * packet, no slot and no flow can be holding it.
  */
 import { addressBytes, addressText } from '../address.js'
-import { backendIdentity, type Forward } from '../model.js'
+import { backendIdentity, type Forward, type TranslatedForward } from '../model.js'
 import { createIds } from './allocator.js'
 import { FLAGS_WORD, storeRecord } from './backend-words.js'
 import type { Dataplane } from './dataplane.js'
 import { forwardFields, innerMtu, isSameTunnel, type OuterSource, type Tunnel } from './encapsulation.js'
 import { backendFlags, backendLayout, forwardMode } from './layout.js'
 import { formerRow } from './load.js'
+import type { NatBackend } from './replies.js'
+import { type End, keyOfDeltas, l3Delta, l4Delta } from './sum-delta.js'
 
 export interface NextHop {
   readonly ifindex: number
@@ -31,12 +33,23 @@ export interface WantedBackend {
   /** Its own, or the service's. */
   readonly port: number
   readonly nextHop: NextHop | null
-  /** Absent or null: direct routing. */
+  /** Absent or null: none. */
   readonly tunnel?: Tunnel | null
+  /** Absent or null: the packet keeps its addresses and ports. */
+  readonly translated?: Translated | null
   /** Gets no packets but those of slots whose current owner it is: down, disabled, unresolved. */
   readonly isDead: boolean
   /** Its old flows stay, no new one comes: draining, leaving, weight 0. */
   readonly isDraining: boolean
+}
+
+/** How packets to a backend get other addresses and ports. */
+export interface Translated {
+  readonly mode: TranslatedForward['mode']
+  /** The service's. */
+  readonly vip: End
+  /** IPPROTO_*. */
+  readonly protocol: number
 }
 
 export interface BackendStore {
@@ -57,6 +70,10 @@ export interface BackendStore {
   /** No packet has met it: it was written, or was to be, for a change that failed. */
   giveBack(id: number): void
   flags(id: number): number
+  /** A NAT backend's: only its requests' flows tell which service its replies are of. */
+  setByFlow(id: number, byFlow: boolean): void
+  /** Those of a service that are NAT, as they are written. */
+  natOf(service: number, protocol: number, vip: End): readonly NatBackend[]
   /** Ids of a service's former backends that are not free yet: what they have counted is still theirs. */
   dyingOf(service: number): readonly number[]
   /** The service is gone: so is what its former backends have counted, but for the totals. */
@@ -101,9 +118,30 @@ const isSameEntry = (a: WantedBackend, b: WantedBackend): boolean =>
   (a.isDead === b.isDead &&
     a.isDraining === b.isDraining &&
     sameNextHop(a.nextHop, b.nextHop) &&
-    isSameTunnel(a.tunnel, b.tunnel))
+    isSameTunnel(a.tunnel, b.tunnel) &&
+    isSameTranslated(a.translated, b.translated))
+
+export const isSameTranslated = (a: Translated | null = null, b: Translated | null = null): boolean =>
+  a === b ||
+  (a !== null &&
+    b !== null &&
+    a.mode === b.mode &&
+    a.protocol === b.protocol &&
+    a.vip.port === b.vip.port &&
+    sameBytes(a.vip.addr, b.vip.addr))
 
 const direct: Forward = { mode: 'dr' }
+
+/** Where requests go. */
+const endOf = ({ address, port }: WantedBackend): End => ({ addr: addressBytes(address), port })
+
+/** NAT: what a request's VIP and port becoming the backend's add to its checksums. */
+const natKey = (wanted: WantedBackend): number | null => {
+  const { translated } = wanted
+  if (translated?.mode !== 'nat') return null
+  const [from, to] = [translated.vip, endOf(wanted)]
+  return keyOfDeltas(l4Delta(from, to), l3Delta(from, to))
+}
 
 /** The outer source: as it is configured, else the route's. */
 const sourceOf = ({ tunnel, nextHop }: WantedBackend): OuterSource | null => {
@@ -113,13 +151,14 @@ const sourceOf = ({ tunnel, nextHop }: WantedBackend): OuterSource | null => {
 
 /** The fields of a record that say where packets go, and how. */
 const wayFields = (wanted: WantedBackend, outPort: (ifindex: number) => number) => {
-  const { nextHop, address } = wanted
-  const forward = wanted.tunnel?.forward ?? direct
+  const { nextHop, address, tunnel, translated } = wanted
+  const forward: Forward = tunnel?.forward ?? (translated ? { mode: translated.mode } : direct)
   const source = sourceOf(wanted)
-  const isResolved = nextHop !== null && (forward.mode === 'dr' || source !== null)
-  const { flags, ...fields } = forwardFields(forward, source)
+  const isResolved = nextHop !== null && (!tunnel || source !== null)
+  const { flags, key, ...fields } = forwardFields(forward, source)
   return {
     ...fields,
+    key: natKey(wanted) ?? key,
     flags: flags | (isResolved ? backendFlags.BACKEND_RESOLVED : 0),
     dstMac: nextHop?.mac ?? new Uint8Array(6),
     srcMac: nextHop?.sourceMac ?? new Uint8Array(6),
@@ -148,6 +187,7 @@ export const createBackendStore = (
   const owners = new Map<number, { readonly service: number; readonly identity: string }>()
   const lastWritten = new Map<number, { readonly wanted: WantedBackend; readonly idle: number }>()
   const dying = new Map<number, Dying>()
+  const byFlow = new Set<number>()
 
   const recordOf = (id: number) =>
     backendLayout.decode(new Uint8Array(words.buffer, id * backendLayout.size, backendLayout.size))
@@ -166,6 +206,7 @@ export const createBackendStore = (
       const { mode, service, addr, port, flags } = recordOf(id)
       if (mode === forwardMode.FORWARD_NONE) continue
       used.add(id)
+      if (flags & backendFlags.BACKEND_BY_FLOW) byFlow.add(id)
       if (flags & backendFlags.BACKEND_GONE) dying.set(id, { service, since: now(), isSwept: false })
       else own(id, service, backendIdentity({ port }, { address: addressText(addr), port }))
     }
@@ -192,6 +233,7 @@ export const createBackendStore = (
     const service = dying.get(id)?.service ?? null
     dataplane.counts.moveBackend(id, service === null ? NOBODY : formerRow(dataplane.shape, service))
     dying.delete(id)
+    byFlow.delete(id)
     ids.free(id)
   }
 
@@ -224,7 +266,8 @@ export const createBackendStore = (
           flags:
             way.flags |
             (wanted.isDead ? backendFlags.BACKEND_DEAD : 0) |
-            (wanted.isDraining ? backendFlags.BACKEND_NO_NEW : 0),
+            (wanted.isDraining ? backendFlags.BACKEND_NO_NEW : 0) |
+            (byFlow.has(id) ? backendFlags.BACKEND_BY_FLOW : 0),
           port: wanted.port,
           service,
           idle,
@@ -247,6 +290,26 @@ export const createBackendStore = (
       free(id)
     },
     flags: id => bytes[id * backendLayout.size + backendLayout.fields.flags.offset]!,
+    setByFlow: (id, isByFlow) => {
+      if (byFlow.has(id) === isByFlow) return
+      const record = recordOf(id)
+      const { BACKEND_BY_FLOW } = backendFlags
+      store(
+        id,
+        backendLayout.encode({
+          ...record,
+          flags: isByFlow ? record.flags | BACKEND_BY_FLOW : record.flags & ~BACKEND_BY_FLOW,
+        }),
+      )
+      if (isByFlow) byFlow.add(id)
+      else byFlow.delete(id)
+    },
+    natOf: (service, protocol, vip) =>
+      [...(byService.get(service)?.values() ?? [])].flatMap(id => {
+        if (modeOf(id) !== forwardMode.FORWARD_NAT) return []
+        const { addr, port } = recordOf(id)
+        return [{ id, backend: { addr, port }, protocol, vip }]
+      }),
     dyingOf: service => [...dying].flatMap(([id, one]) => (one.service === service ? [id] : [])),
     forgetService: service => {
       for (const one of dying.values()) if (one.service === service) one.service = null

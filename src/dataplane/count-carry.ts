@@ -8,7 +8,14 @@ import { valueSizes } from './load.js'
 import { u32 } from './map-key.js'
 import { ofCounts } from './map-layout.js'
 
-export const countNames = ['backend_counts', 'service_counts', 'verdicts', 'flow_counts'] as const
+export const countNames = [
+  'backend_counts',
+  'service_counts',
+  'verdicts',
+  'flow_counts',
+  'reply_counts',
+  'pool_counts',
+] as const
 export type CountName = (typeof countNames)[number]
 
 export interface CountCarry {

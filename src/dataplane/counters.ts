@@ -1,15 +1,21 @@
 /** Per-CPU counters summed over the CPUs, in user space. */
-import { backendCountLayout } from './layout.js'
+import { backendCountLayout, replyCountLayout } from './layout.js'
 
 export interface Traffic {
   readonly packets: bigint
   readonly bytes: bigint
 }
 
-export interface BackendCount {
+/** By the interface that packets came in by, and by another one. */
+export interface Sent {
   readonly tx: Traffic
   readonly redirect: Traffic
+}
+
+export interface BackendCount extends Sent {
   readonly syns: bigint
+  /** Its packets that were translated back. */
+  readonly replies: Sent
 }
 
 /** Sums over the CPUs, row by row: a row that never counted costs nothing. */
@@ -61,6 +67,16 @@ export const backendCountFrom = (words: readonly bigint[]): BackendCount => {
     tx: { packets: word('txPackets'), bytes: word('txBytes') },
     redirect: { packets: word('redirectPackets'), bytes: word('redirectBytes') },
     syns: word('syns'),
+    replies: noneSent,
+  }
+}
+
+export const sentFrom = (words: readonly bigint[]): Sent => {
+  const word = (field: keyof typeof replyCountLayout.fields): bigint =>
+    words[replyCountLayout.fields[field].offset / 8] ?? 0n
+  return {
+    tx: { packets: word('txPackets'), bytes: word('txBytes') },
+    redirect: { packets: word('redirectPackets'), bytes: word('redirectBytes') },
   }
 }
 
@@ -70,10 +86,16 @@ export const addTraffic = (a: Traffic, b: Traffic): Traffic => ({
 })
 
 export const noTraffic: Traffic = { packets: 0n, bytes: 0n }
-export const noCount: BackendCount = { tx: noTraffic, redirect: noTraffic, syns: 0n }
+export const noneSent: Sent = { tx: noTraffic, redirect: noTraffic }
+export const noCount: BackendCount = { ...noneSent, syns: 0n, replies: noneSent }
 
-export const addCounts = (a: BackendCount, b: BackendCount): BackendCount => ({
+export const addSent = (a: Sent, b: Sent): Sent => ({
   tx: addTraffic(a.tx, b.tx),
   redirect: addTraffic(a.redirect, b.redirect),
+})
+
+export const addCounts = (a: BackendCount, b: BackendCount): BackendCount => ({
+  ...addSent(a, b),
   syns: a.syns + b.syns,
+  replies: addSent(a.replies, b.replies),
 })

@@ -5,7 +5,10 @@ import {
   addTraffic,
   type BackendCount,
   backendCountFrom,
+  noCount,
   noTraffic,
+  type Sent,
+  sentFrom,
   sumOverCpus,
   type Traffic,
   trafficFrom,
@@ -14,7 +17,7 @@ import { backendLayout, flowCountLayout, forwardMode, verdict } from './layout.j
 import { formerRow, type Loaded, type MapName, type Shape } from './load.js'
 import { u32 } from './map-key.js'
 import { readCounts } from './map-reading.js'
-import { forwardVerdicts, type Verdict, verdictNames } from './verdicts.js'
+import { forwardVerdicts, replyVerdicts, type Verdict, verdictNames } from './verdicts.js'
 
 export interface Counts {
   verdicts(): Promise<ReadonlyMap<Verdict, Traffic>>
@@ -42,6 +45,19 @@ export interface Counts {
 /** Reads of totals while modes change. */
 const MAX_READS = 5
 
+type Ways = { readonly tx: Verdict; readonly redirect: Verdict }
+
+const replyVerdictsOf = (mode: number): Ways =>
+  replyVerdicts.get(mode) ?? replyVerdicts.get(forwardMode.FORWARD_NAT)!
+
+const moveRow = (counts: BpfMap, row: number, to: number): void => {
+  const moved = new BigUint64Array(counts.lookup(u32(row)).slice().buffer)
+  if (moved.every(word => word === 0n)) return
+  const sums = new BigUint64Array(counts.lookup(u32(to)).slice().buffer)
+  counts.update(u32(to), new Uint8Array(sums.map((word, i) => word + moved[i]!).buffer))
+  counts.update(u32(row), new Uint8Array(moved.byteLength))
+}
+
 /** In whose totals the packets are of a backend with this mode, or without one. */
 const totalMode = (mode: number): number => (forwardVerdicts.has(mode) ? mode : forwardMode.FORWARD_DR)
 
@@ -58,19 +74,28 @@ export const createCounts = (loaded: () => Loaded): Counts => {
   const map = (name: MapName): BpfMap => loaded().maps.get(name)!
 
   /** The words of one row, summed over the CPUs. */
-  const rowOf = (name: 'backend_counts' | 'flow_counts', row: number): readonly bigint[] => {
+  const rowOf = (name: 'backend_counts' | 'reply_counts' | 'flow_counts', row: number): readonly bigint[] => {
     const counts = map(name)
     return sumOverCpus(counts.lookup(u32(row)), counts.info.valueSize, loadNative().possibleCpus).row(0)
   }
 
-  const readBackends = async (): Promise<ReadonlyMap<number, BackendCount>> => {
+  const readRows = async <T>(
+    name: 'backend_counts' | 'reply_counts',
+    from: (words: readonly bigint[]) => T,
+  ): Promise<Map<number, T>> => {
     const { backends, services } = idsInUse ?? shape()
-    const counts = map('backend_counts')
     const former = { first: formerRow(shape(), 0), count: services }
     const [present, past] = await Promise.all(
-      [{ first: 0, count: backends }, former].map(rows => readCounts(counts, rows, backendCountFrom)),
+      [{ first: 0, count: backends }, former].map(rows => readCounts(map(name), rows, from)),
     )
     return new Map([...present!, ...past!])
+  }
+
+  const readBackends = async (): Promise<ReadonlyMap<number, BackendCount>> => {
+    const counts = await readRows('backend_counts', backendCountFrom)
+    for (const [row, replies] of await readRows('reply_counts', sentFrom))
+      counts.set(row, { ...(counts.get(row) ?? noCount), replies })
+    return counts
   }
 
   /** The mode by which a row of backend_counts counts; rows of nobody, and of those that have gone: direct routing. */
@@ -98,12 +123,17 @@ export const createCounts = (loaded: () => Loaded): Counts => {
       counts.set(name, wrapped(addTraffic(counts.get(name) ?? noTraffic, traffic)))
     }
     const rows = await readBackends()
-    for (const { tx, redirect } of forwardVerdicts.values())
-      for (const name of [tx, redirect]) add(name, noTraffic)
+    for (const verdicts of [forwardVerdicts, replyVerdicts])
+      for (const { tx, redirect } of verdicts.values())
+        for (const name of [tx, redirect]) add(name, noTraffic)
+    const addSent = ({ tx, redirect }: Ways, sent: Sent): void => {
+      add(tx, sent.tx)
+      add(redirect, sent.redirect)
+    }
     for (const [row, count] of rows) {
-      const { tx, redirect } = forwardVerdicts.get(modeOf(row))!
-      add(tx, count.tx)
-      add(redirect, count.redirect)
+      const mode = modeOf(row)
+      addSent(forwardVerdicts.get(mode)!, count)
+      addSent(replyVerdictsOf(mode), count.replies)
     }
     return counts
   }
@@ -127,7 +157,10 @@ export const createCounts = (loaded: () => Loaded): Counts => {
       }
     },
     backends: readBackends,
-    backend: row => backendCountFrom(rowOf('backend_counts', row)),
+    backend: row => ({
+      ...backendCountFrom(rowOf('backend_counts', row)),
+      replies: sentFrom(rowOf('reply_counts', row)),
+    }),
     services: () => {
       const { services } = idsInUse ?? shape()
       return readCounts(map('service_counts'), { first: 0, count: services }, trafficFrom)
@@ -139,21 +172,24 @@ export const createCounts = (loaded: () => Loaded): Counts => {
     modeChanges: (id, from, to) => {
       const [before, after] = [totalMode(from), totalMode(to)]
       if (before === after) return
-      const { tx, redirect } = backendCountFrom(rowOf('backend_counts', id))
-      const [were, are] = [forwardVerdicts.get(before)!, forwardVerdicts.get(after)!]
-      addToVerdict(were.tx, tx)
-      addToVerdict(were.redirect, redirect)
-      addToVerdict(are.tx, negated(tx))
-      addToVerdict(are.redirect, negated(redirect))
+      const carry = (sent: Sent, were: Ways, are: Ways): void => {
+        if (were === are) return
+        for (const way of ['tx', 'redirect'] as const) {
+          addToVerdict(were[way], sent[way])
+          addToVerdict(are[way], negated(sent[way]))
+        }
+      }
+      carry(
+        backendCountFrom(rowOf('backend_counts', id)),
+        forwardVerdicts.get(before)!,
+        forwardVerdicts.get(after)!,
+      )
+      carry(sentFrom(rowOf('reply_counts', id)), replyVerdictsOf(before), replyVerdictsOf(after))
       carried++
     },
     moveBackend: (row, to) => {
-      const counts = map('backend_counts')
-      const moved = new BigUint64Array(counts.lookup(u32(row)).slice().buffer)
-      if (moved.every(word => word === 0n)) return
-      const sums = new BigUint64Array(counts.lookup(u32(to)).slice().buffer)
-      counts.update(u32(to), new Uint8Array(sums.map((word, i) => word + moved[i]!).buffer))
-      counts.update(u32(row), new Uint8Array(moved.byteLength))
+      moveRow(map('backend_counts'), row, to)
+      moveRow(map('reply_counts'), row, to)
     },
     clearService: id => {
       const counts = map('service_counts')

@@ -43,6 +43,7 @@ const adoptedShape = (wanted: Shape, found: Shape): Shape => ({
   answersPerSecond: wanted.answersPerSecond,
   testClock: wanted.testClock,
   trace: wanted.trace,
+  nat: found.nat || wanted.nat,
 })
 
 /** A link whose interface has gone has nothing to be moved. */

@@ -13,8 +13,18 @@ import { type BpfMap, type BpfProgram, loadNative } from '../native.js'
 import { bpffsError, makeDirectory, namesIn } from './bpffs.js'
 import { convertRecord, lackingFields } from './convert.js'
 import { configLayout, flowLayout, mapNames } from './layout.js'
-import { keySize, type Loaded, type MapName, type Shape, tailBits } from './load.js'
+import {
+  keySize,
+  type Loaded,
+  type MapName,
+  MIN_INDEX_BITS,
+  NO_LOCAL,
+  PLACES_PER_NUMBER,
+  type Shape,
+  tailBits,
+} from './load.js'
 import { configText, FORMAT, type MapLayout, mapTexts, parseLayout } from './map-layout.js'
+import { bucketsForEntries } from './open-table.js'
 
 /** A map that was found. */
 export interface FoundMap {
@@ -168,6 +178,13 @@ const shapeOf = (
     anyPort: config.anyPort === 1,
     answersPerSecond: config.answersPerSecond,
     trace: config.trace === 1,
+    nat: config.nat === 1,
+    replies: Math.max(bucketsForEntries(1), config.replyMask + 1),
+    numbers: config.connections === 1 ? entries('connections') / PLACES_PER_NUMBER : 0,
+    indexBits: Math.max(MIN_INDEX_BITS, config.connectionBits),
+    snatPrefixes: config.snatPrefixes,
+    snatPool: config.snatPool,
+    ...(config.connections === 1 ? { localNet: config.localNet, localMask: config.localMask } : NO_LOCAL),
   }
 }
 

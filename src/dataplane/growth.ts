@@ -6,6 +6,8 @@ import { cacheBits, type Dataplane, type Shape } from './dataplane.js'
 import { writeInterfaces } from './entry-interfaces.js'
 import { GRACE_MS, type Held, type HeldService, type WantedService } from './held.js'
 import { slotLayout } from './layout.js'
+import { bucketsForEntries } from './open-table.js'
+import { createReplyTable } from './replies.js'
 import { isTracking, serviceEntryOf } from './service-rules.js'
 import { bucketsFor, createServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
@@ -70,6 +72,8 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
     )
     for (const entry of [...entries.values(), ...held.vips.all()])
       if (entry && !table.put(entry)) return false
+    const replies = createReplyTable(next.memory('replies'), next.serviceSeed, GRACE_MS, now)
+    if (!held.replies.fill(replies)) return false
 
     const before = dataplane.memory('slots')
     const after = next.memory('slots')
@@ -82,6 +86,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
       backends.moveTo(next.memory('backends'), next.shape.backends)
       held.slots = slotMemory(after)
       held.table = table
+      held.replies.moveTo(replies)
       for (const [at, entry] of entries) {
         at.slots.moveTo(held.slots)
         at.entry = entry
@@ -92,7 +97,8 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
   /** What it was to be, while another change was under way: no table has become smaller meanwhile. */
   const shapeWith = (change: Partial<Shape>): Shape => {
     const { shape } = dataplane
-    const larger = (key: 'services' | 'backends' | 'slots'): number => Math.max(shape[key], change[key] ?? 0)
+    const larger = (key: 'services' | 'backends' | 'slots' | 'replies'): number =>
+      Math.max(shape[key], change[key] ?? 0)
     return {
       ...shape,
       ...change,
@@ -100,6 +106,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
       serviceBuckets: Math.max(shape.serviceBuckets, bucketsFor(larger('services'))),
       backends: larger('backends'),
       slots: larger('slots'),
+      replies: larger('replies'),
     }
   }
 
@@ -147,6 +154,13 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
         if (change.backends === shape.backends)
           throw new BalancerError('ERR_LIMIT', `more than ${MAX_BACKENDS - 1} backends in all`)
       }
+      const freshNat = wanted.reduce((sum, { service, backends: all }) => {
+        const before = services.get(serviceIdentity(service))?.wanted?.backends
+        return sum + all.filter((one, i) => one.translated?.mode === 'nat' && one !== before?.[i]).length
+      }, 0)
+      if (!shape.nat && freshNat > 0) change.nat = true
+      const buckets = bucketsForEntries(held.replies.count() + freshNat)
+      if (buckets > shape.replies) change.replies = buckets
       if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
       if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) {
         change.tracking = true
@@ -164,6 +178,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
         change.serviceBuckets = bucketsFor(shape.services)
       if (shape.anyPort && ![...services.values()].some(({ entry }) => entry?.port === 0))
         change.anyPort = false
+      if (shape.nat && !held.replies.has().nat) change.nat = false
       if (Object.keys(change).length > 0) await reshape(change)
 
       flows = limits.flows

@@ -5,6 +5,7 @@ import { createIds, createRegions, type IdAllocator, type RegionAllocator } from
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, readInterfaces } from './entry-interfaces.js'
+import { createReplies, createReplyTable, type Replies } from './replies.js'
 import { protocolOf } from './service-rules.js'
 import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, type SlotMemory, slotMemory } from './slots.js'
@@ -48,6 +49,7 @@ export interface Held {
   slots: SlotMemory
   table: ServiceTable
   readonly vips: VipEntries
+  readonly replies: Replies
   interfaces: readonly EntryInterface[]
   /** It is about to move to another program's maps: slots are not to be written meanwhile. */
   isMoving: boolean
@@ -101,6 +103,13 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     slots,
     table,
     vips: createVipEntries(table.entries(), () => held.table),
+    replies: createReplies(
+      createReplyTable(dataplane.memory('replies'), serviceSeed, GRACE_MS, now),
+      new Map(
+        found.map(({ id, entry }) => [id, entry ? backends.natOf(id, entry.protocol, entry) : []] as const),
+      ),
+      (id, byFlow) => backends.setByFlow(id, byFlow),
+    ),
     interfaces: readInterfaces(dataplane.memory('interfaces')),
     isMoving: false,
     now,

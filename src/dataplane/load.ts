@@ -31,6 +31,7 @@ import {
   trafficLayout,
   wantedNeighbourLayout,
 } from './layout.js'
+import { bucketsForEntries } from './open-table.js'
 import { bucketsFor } from './service-table.js'
 
 export type MapName = (typeof mapNames)[number]
@@ -77,11 +78,37 @@ export interface Shape {
   readonly answersPerSecond: number
   /** For `explain`: what the stages find is left in the trace map. */
   readonly trace: boolean
+  /** Some backend is NAT: replies are looked up by their source. */
+  readonly nat: boolean
+  /** Buckets of the replies: a power of two. */
+  readonly replies: number
+  /** Numbers of connections, 65536 places each; 0: there are none. */
+  readonly numbers: number
+  /** log2 of the connection index's buckets. */
+  readonly indexBits: number
+  /** So many prefixes are translated, by which pool. */
+  readonly snatPrefixes: number
+  readonly snatPool: number
+  /** What the local addresses have in common: the halves of IPv4's, then of IPv6's, as they lie in memory. */
+  readonly localNet: readonly bigint[]
+  readonly localMask: readonly bigint[]
 }
+
+/** Matches nothing. */
+export const NO_LOCAL = {
+  localNet: Array.from({ length: 4 }, () => 0xffff_ffff_ffff_ffffn),
+  localMask: [0n, 0n, 0n, 0n],
+} as const
+
+export const PLACES_PER_NUMBER = 65536
+export const MIN_INDEX_BITS = 4
 
 /** The shape for a configuration's limits; what is left out is not used. */
 export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}): Shape => ({
-  ...limits,
+  services: limits.services,
+  backends: limits.backends,
+  slots: limits.slots,
+  flows: limits.flows,
   serviceBuckets: bucketsFor(limits.services),
   interfaces: 256,
   seed,
@@ -90,6 +117,13 @@ export const shapeFor = (limits: Limits, seed: string, used: Partial<Shape> = {}
   anyPort: false,
   answersPerSecond: 0,
   trace: false,
+  nat: false,
+  replies: bucketsForEntries(1),
+  numbers: 0,
+  indexBits: MIN_INDEX_BITS,
+  snatPrefixes: 0,
+  snatPool: 0,
+  ...NO_LOCAL,
   ...used,
 })
 
@@ -125,7 +159,8 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
 }
 
 /** A map's key: an index, but for those that an address finds. */
-export const keySize = (name: MapName): number => (name === 'path_mtus' || name === 'wanted_neighbours' ? 16 : 4)
+export const keySize = (name: MapName): number =>
+  name === 'path_mtus' || name === 'wanted_neighbours' ? 16 : 4
 
 /** The maps and the programs of one load. */
 export interface Loaded {
@@ -150,6 +185,9 @@ export interface Present {
   /** Of the flow cache whose entries are kept, or copied; null: no entry is. */
   readonly tailBits: number | null
 }
+
+/** Laid out by the service seed. */
+const seededNames = ['services', 'replies'] as const
 
 const MIN_CACHE_BITS = 4
 const MAX_CACHE_BITS = 28
@@ -191,6 +229,11 @@ export const capacities = (shape: Shape): Partial<Record<MapName, number>> => ({
   pressure: shape.tracking ? Math.ceil(shape.slots / SLOTS_PER_PRESSURE_LINE) : 1,
   flow_cache: 2 ** cacheBits(shape),
   interfaces: shape.interfaces,
+  replies: shape.replies,
+  reply_counts: countRows(shape),
+  connections: Math.max(1, shape.numbers * PLACES_PER_NUMBER),
+  connection_index: 2 ** shape.indexBits,
+  connection_times: shape.services + 1,
 })
 
 /** Maps whose size is the same in every shape. */
@@ -204,15 +247,10 @@ const unsized = [
   'test_clock',
   'trace',
   'client_routes',
-  'connection_index',
-  'connection_times',
-  'connections',
   'local_addresses',
   'pool_counts',
   'pool_cursors',
   'pools',
-  'replies',
-  'reply_counts',
   'snat_prefixes',
 ] as const
 
@@ -230,15 +268,15 @@ const configFor = (shape: Shape, serviceSeed: number, tail: number, tickNs: numb
     testClock: shape.testClock ? 1 : 0,
     cacheBits: cacheBits(shape),
     cacheGrown: tailBits(cacheBits(shape)) - tail,
-    nat: 0,
-    connections: 0,
-    snatPrefixes: 0,
-    snatPool: 0,
-    connectionBits: 4,
-    replyMask: 8191,
-    snatTimes: 0,
-    localNet: [0n, 0n, 0n, 0n],
-    localMask: [0n, 0n, 0n, 0n],
+    nat: shape.nat ? 1 : 0,
+    connections: shape.numbers > 0 ? 1 : 0,
+    snatPrefixes: shape.snatPrefixes,
+    snatPool: shape.snatPool,
+    connectionBits: shape.indexBits,
+    replyMask: shape.replies - 1,
+    snatTimes: shape.services,
+    localNet: shape.localNet,
+    localMask: shape.localMask,
   })
 
 /** @throws BalancerError, or the kernel's error with `log` */
@@ -247,7 +285,8 @@ export const load = async (shape: Shape, present: Present | null): Promise<Loade
   const serviceSeed = present?.serviceSeed ?? randomInt(2 ** 32)
   const most = tailBits(cacheBits(shape))
   const tail = Math.min(present?.tailBits ?? most, most)
-  const isKept = (name: MapName): boolean => name !== 'services' || present?.serviceSeed != null
+  const isKept = (name: MapName): boolean =>
+    !seededNames.some(seeded => seeded === name) || present?.serviceSeed != null
   const object: BpfObject = new native.BpfObject(native.embeddedObject)
   try {
     for (const [name, entries] of Object.entries(capacities(shape)) as [MapName, number][]) {

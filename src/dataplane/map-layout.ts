@@ -60,6 +60,8 @@ export const ofCounts = {
   service_counts: trafficLayout,
   verdicts: trafficLayout,
   flow_counts: flowCountLayout,
+  reply_counts: replyCountLayout,
+  pool_counts: poolCountLayout,
 } as const
 
 export const mapTexts: Readonly<Record<MapName, string>> = {
@@ -76,7 +78,6 @@ export const mapTexts: Readonly<Record<MapName, string>> = {
   services: `${ofStruct(serviceLayout)} ${ofWord(1, serviceState)}`,
   slots: ofWord(8, slotLayout, slotState),
   test_clock: ofWord(8),
-  wanted_neighbours: ofStruct(wantedNeighbourLayout),
   trace: ofStruct(traceLayout),
   client_routes: ofStruct(clientRouteLayout),
   connection_index: `${ofStruct(flowBucketLayout)} ${ofWord(8, indexLayout)}`,
@@ -90,6 +91,7 @@ export const mapTexts: Readonly<Record<MapName, string>> = {
   reply_counts: ofStruct(replyCountLayout),
   snat_prefixes: ofStruct(prefixLayout),
   verdicts: ofStruct(trafficLayout),
+  wanted_neighbours: ofStruct(wantedNeighbourLayout),
 }
 
 /** A layout read back. */

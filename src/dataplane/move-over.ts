@@ -98,7 +98,14 @@ export const moveOver = async (
     const from = former.maps.get(name)
     const target = to.maps.get(name)!
     if (from && from.map.info.id !== target.info.id)
-      carries.push(await carryCounts(name, from, target, name === 'backend_counts' ? rows : row => row))
+      carries.push(
+        await carryCounts(
+          name,
+          from,
+          target,
+          name === 'backend_counts' || name === 'reply_counts' ? rows : row => row,
+        ),
+      )
   }
 
   const copier = createFlowCopier()

@@ -3,11 +3,14 @@
  * name it, a ring before the service that names it; what goes is left in place until no packet can be holding it. A put
  * that fails leaves what was there.
  */
+import { addressBytes } from '../address.js'
 import { type Service, serviceIdentity } from '../model.js'
+import type { WantedBackend } from './backends.js'
 import { unitsOf } from './flow-clock.js'
 import type { Growth } from './growth.js'
 import { type Held, type HeldService, keepVips, takeService, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
+import type { NatBackend } from './replies.js'
 import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
 import type { RingSlots } from './slots.js'
@@ -46,6 +49,21 @@ export const createPutting = (
     )
   }
 
+  /** By what is wanted, with its id: the very same object as long as nothing of it changes. */
+  const natBackends = new WeakMap<WantedBackend, NatBackend>()
+  const natOf = (ids: readonly number[], wanted: readonly WantedBackend[]): NatBackend[] =>
+    wanted.flatMap((backend, i) => {
+      const { translated, address, port } = backend
+      if (translated?.mode !== 'nat') return []
+      const id = ids[i]!
+      const before = natBackends.get(backend)
+      if (before?.id === id) return [before]
+      const { vip, protocol } = translated
+      const one = { id, backend: { addr: addressBytes(address), port }, protocol, vip }
+      natBackends.set(backend, one)
+      return [one]
+    })
+
   /** A service that was not there: a ring and an id of its own. */
   const openService = async (size: number): Promise<HeldService> => {
     const slots = await freshSlots(size)
@@ -59,6 +77,7 @@ export const createPutting = (
 
   /** What nobody has met yet is nobody's again. */
   const giveBack = (at: HeldService): void => {
+    held.replies.setNat(at.id, [])
     for (const id of [...backends.ofService(at.id).values()]) backends.giveBack(id)
     regions.free(at.slots.base, at.slots.size)
     serviceIds.free(at.id)
@@ -88,6 +107,13 @@ export const createPutting = (
     const isResized = slots !== former
     at.slots = slots
 
+    // Replies are known before the first request is forwarded, and until no packet can be under way.
+    const nat = natOf(ids, wanted.backends)
+    const formerNat = held.replies.natOf(at.id)
+    const isKnown = new Set(nat.map(({ id }) => id))
+    const both = [...nat, ...formerNat.filter(({ id }) => !isKnown.has(id))]
+    if (!held.replies.setNat(at.id, both)) await reshape({})
+
     const present = backends.ofService(at.id)
     const listed =
       ids.length === at.listed.size && ids.every(id => at.listed.has(id)) ? at.listed : new Set(ids)
@@ -113,6 +139,7 @@ export const createPutting = (
     services.set(name, at)
     // The service last: while it is not there nobody has met it, and all of this can be taken back.
     if (!held.vips.put(service) || !held.table.put(at.entry)) await reshape({})
+    held.replies.setNat(at.id, nat)
     for (const id of gone) backends.retire(id)
     if (isResized) regions.free(former.base, former.size)
     return written

@@ -6,7 +6,7 @@ import { unitsOf } from './flow-clock.js'
 import { serviceFlags } from './layout.js'
 import type { ServiceEntry } from './service-table.js'
 
-const IPPROTO: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 }
+export const IPPROTO: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 }
 
 export const protocolOf = (number: number): Protocol => (number === IPPROTO.tcp ? 'tcp' : 'udp')
 

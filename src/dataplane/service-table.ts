@@ -1,33 +1,19 @@
-/**
- * The service table as the control process keeps it: open addressing over the data plane's own memory (bpf/service.h).
- * An entry is written whole before the word that makes it valid; a removed one stays as SERVICE_GONE, so that probing
- * goes on past it, and is not used again before every packet under way has left.
- */
+/** The service table (bpf/service.h): services, and their VIPs. */
 import { serviceLayout, serviceState } from './layout.js'
+import { bucketsForEntries, createOpenTable, type OpenTable, type TableKey } from './open-table.js'
 
-/** SERVICE_PROBES of bpf/service.h. */
-export const SERVICE_PROBES = 4
+export { SERVICE_PROBES, serviceBucket } from './open-table.js'
 
-/** Kept under an eighth full, for mispredicted probes cost more than memory. */
-const BUCKETS_PER_ENTRY = 8
 /** Its own, and its VIP's. */
 const ENTRIES_PER_SERVICE = 2
 
-/** The word that makes an entry valid lies at this offset: port, protocol, state, flags. */
-const VALID_WORD_OFFSET = Math.floor(serviceLayout.fields.state.offset / 8) * 8
-
-const MASK_64 = 0xffff_ffff_ffff_ffffn
-
-export interface ServiceKey {
-  /** 16 bytes, IPv4 mapped. */
-  readonly addr: Uint8Array
-  readonly port: number
-  /** IPPROTO_TCP or IPPROTO_UDP; of a VIP's own entry IPPROTO_ICMP or IPPROTO_ICMPV6. */
-  readonly protocol: number
-}
+/** Of a VIP's own entry the protocol is IPPROTO_ICMP or IPPROTO_ICMPV6. */
+export type ServiceKey = TableKey
 
 export interface ServiceEntry extends ServiceKey {
   readonly flags: number
+  /** FULLNAT: the index of its pool; absent: 0. */
+  readonly pool?: number
   /** Units of the flow clock. */
   readonly idle: number
   readonly ringBase: number
@@ -39,126 +25,21 @@ export interface ServiceEntry extends ServiceKey {
 
 /** Buckets for so many services: a power of two. */
 export const bucketsFor = (services: number): number =>
-  2 ** Math.ceil(Math.log2(Math.max(services, 1) * ENTRIES_PER_SERVICE * BUCKETS_PER_ENTRY))
+  bucketsForEntries(Math.max(services, 1) * ENTRIES_PER_SERVICE)
 
-const keyText = ({ addr, port, protocol }: ServiceKey): string =>
-  `${Buffer.from(addr).toString('hex')}:${port}/${protocol}`
+export type ServiceTable = OpenTable<ServiceEntry>
 
-/** service_bucket() of bpf/service.h. */
-export const serviceBucket = (key: ServiceKey, seed: number, mask: number): number => {
-  const addr = Buffer.from(key.addr)
-  const portOnTheWire = ((key.port & 0xff) << 8) | (key.port >> 8)
-  const selector =
-    (BigInt(serviceState.SERVICE_USED) << 24n) | (BigInt(key.protocol) << 16n) | BigInt(portOnTheWire)
-  const hi = addr.readBigUInt64LE(0)
-  let x = addr.readBigUInt64LE(8) ^ (((hi ^ (hi >> 32n)) * 0x9e3779b97f4a7c15n) & MASK_64) ^ selector
-  x ^= x >> 32n
-  x = ((x ^ BigInt(seed)) * 0xff51afd7ed558ccdn) & MASK_64
-  return Number((x >> 32n) & BigInt(mask))
+const format = {
+  layout: serviceLayout,
+  encode: (entry: ServiceEntry) =>
+    serviceLayout.encode({ pool: 0, ...entry, state: serviceState.SERVICE_USED }),
+  decode: (record: Uint8Array): ServiceEntry => serviceLayout.decode(record),
 }
 
-export interface ServiceTable {
-  readonly buckets: number
-  /** Writes an entry, or replaces what changes of it. False: no room within the probes; the table must be reseeded. */
-  put(entry: ServiceEntry): boolean
-  remove(key: ServiceKey): void
-  /** What the memory held at first, and has got since. */
-  entries(): readonly ServiceEntry[]
-}
-
-/**
- * @param memory the map's mapping, all zero or as this function left it
- * @param seed   config.service_seed of the program that reads it
- * @param graceMs how long a removed entry's bucket is left alone
- * @param now    milliseconds
- */
+/** The parameters are createOpenTable's. */
 export const createServiceTable = (
   memory: ArrayBuffer,
   seed: number,
   graceMs: number,
   now: () => number,
-): ServiceTable => {
-  const buckets = memory.byteLength / serviceLayout.size
-  const words = new BigUint64Array(memory)
-  const wordsPerEntry = serviceLayout.size / 8
-  const validWord = VALID_WORD_OFFSET / 8
-  const placed = new Map<string, number>()
-  const owner = new Map<number, string>()
-  const goneSince = new Map<number, number>()
-
-  const isFree = (bucket: number): boolean => {
-    const since = goneSince.get(bucket)
-    return !owner.has(bucket) && (since === undefined || now() - since >= graceMs)
-  }
-
-  const write = (bucket: number, entry: ServiceEntry): void => {
-    const bytes = serviceLayout.encode({ pool: 0, ...entry, state: serviceState.SERVICE_USED })
-    const next = new BigUint64Array(bytes.buffer)
-    const at = bucket * wordsPerEntry
-    for (let i = 0; i < wordsPerEntry; i++)
-      if (i !== validWord && Atomics.load(words, at + i) !== next[i]!) Atomics.store(words, at + i, next[i]!)
-    Atomics.store(words, at + validWord, next[validWord]!)
-  }
-
-  const state = (bucket: number): number =>
-    new Uint8Array(memory)[bucket * serviceLayout.size + serviceLayout.fields.state.offset]!
-
-  /**
-   * Gone entries that nothing lies behind are empty again, once their grace is over: before, an insert would pass them
-   * by, and probing would end at them.
-   */
-  const tidy = (): void => {
-    for (let found = true; found; ) {
-      found = false
-      for (const [bucket, since] of goneSince) {
-        if (now() - since < graceMs || state((bucket + 1) % buckets) !== serviceState.SERVICE_EMPTY) continue
-        Atomics.store(words, bucket * wordsPerEntry + validWord, 0n)
-        goneSince.delete(bucket)
-        found = true
-      }
-    }
-  }
-
-  const entryAt = (bucket: number): ServiceEntry =>
-    serviceLayout.decode(new Uint8Array(memory, bucket * serviceLayout.size, serviceLayout.size))
-
-  for (let bucket = 0; bucket < buckets; bucket++) {
-    if (state(bucket) === serviceState.SERVICE_GONE) goneSince.set(bucket, now())
-    if (state(bucket) !== serviceState.SERVICE_USED) continue
-    const text = keyText(entryAt(bucket))
-    placed.set(text, bucket)
-    owner.set(bucket, text)
-  }
-
-  return {
-    buckets,
-    entries: () => [...owner.keys()].map(entryAt),
-    put: entry => {
-      const text = keyText(entry)
-      let bucket = placed.get(text)
-      if (bucket === undefined) {
-        const home = serviceBucket(entry, seed, buckets - 1)
-        for (let probe = 0; probe < SERVICE_PROBES && bucket === undefined; probe++) {
-          const candidate = (home + probe) % buckets
-          if (isFree(candidate)) bucket = candidate
-        }
-        if (bucket === undefined) return false
-        placed.set(text, bucket)
-        owner.set(bucket, text)
-        goneSince.delete(bucket)
-      }
-      write(bucket, entry)
-      return true
-    },
-    remove: key => {
-      const text = keyText(key)
-      const bucket = placed.get(text)
-      if (bucket === undefined) return
-      Atomics.store(words, bucket * wordsPerEntry + validWord, BigInt(serviceState.SERVICE_GONE) << 24n)
-      placed.delete(text)
-      owner.delete(bucket)
-      goneSince.set(bucket, now())
-      tidy()
-    },
-  }
-}
+): ServiceTable => createOpenTable(format, memory, seed, graceMs, now)

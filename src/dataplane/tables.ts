@@ -77,6 +77,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
     const at = services.get(identity)
     if (!at) return
     if (at.entry) held.table.remove(at.entry)
+    held.replies.setNat(at.id, [])
     for (const id of [...backends.ofService(at.id).values()]) {
       backends.markDead(id)
       backends.retire(id)

@@ -14,4 +14,12 @@ export const forwardVerdicts: ReadonlyMap<number, { readonly tx: Verdict; readon
     [forwardMode.FORWARD_IPIP, { tx: 'TX_IPIP', redirect: 'REDIRECT_IPIP' }],
     [forwardMode.FORWARD_GRE, { tx: 'TX_GRE', redirect: 'REDIRECT_GRE' }],
     [forwardMode.FORWARD_GUE, { tx: 'TX_GUE', redirect: 'REDIRECT_GUE' }],
+    [forwardMode.FORWARD_NAT, { tx: 'TX_NAT', redirect: 'REDIRECT_NAT' }],
+    [forwardMode.FORWARD_FULLNAT, { tx: 'TX_FULLNAT', redirect: 'REDIRECT_FULLNAT' }],
   ])
+
+/** The same of replies that were translated back; those of a backend that is forwarded to otherwise by now: of NAT. */
+export const replyVerdicts: typeof forwardVerdicts = new Map([
+  [forwardMode.FORWARD_NAT, { tx: 'TX_NAT_REPLY', redirect: 'REDIRECT_NAT_REPLY' }],
+  [forwardMode.FORWARD_FULLNAT, { tx: 'TX_FULLNAT_REPLY', redirect: 'REDIRECT_FULLNAT_REPLY' }],
+])
