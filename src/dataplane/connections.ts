@@ -120,14 +120,14 @@ export const changeLife = (
   { lives }: ConnectionViews,
   index: number,
   life: bigint,
-  change: { readonly expires?: number; readonly kind?: number },
+  change: { readonly expires: number; readonly kind: number },
 ): boolean => {
   const bytes = new Uint8Array(LIFE_BYTES)
   const view = new DataView(bytes.buffer)
   const word = new BigUint64Array(bytes.buffer)
   word[0] = life
-  if (change.expires !== undefined) fields.expires.write(view, 0, change.expires)
-  if (change.kind !== undefined) fields.kind.write(view, KIND_BYTE - fields.expires.offset, change.kind)
+  fields.expires.write(view, 0, change.expires)
+  fields.kind.write(view, KIND_BYTE - fields.expires.offset, change.kind)
   return Atomics.compareExchange(lives, (index * size) / 8 + LIFE, life, word[0]) === life
 }
 

@@ -1,6 +1,6 @@
 /**
- * Connections ended by the operator. TCP: marked, and the data plane resets each end with its next packet. UDP, and what a
- * reset has ended already, is nobody's from here on: there is nobody to be told.
+ * Connections ended by the operator: marked, and the data plane resets each end with its next packet. UDP, and what a reset
+ * has ended already, is nobody's from here on: there is nobody to be told.
  */
 import type { FlowDrop } from '../control/protocol.js'
 import {
@@ -26,10 +26,13 @@ export interface FlowsToDrop extends FlowFilter {
 /** The data plane writes an entry at most with each packet: one of these finds it unchanged. */
 const TRIES = 64
 
-const changeFor = ({ protocol, clientSeen, serverSeen, kind }: ConnectionRecord, now: number) =>
-  protocol !== TCP || stateOf(protocol, clientSeen, serverSeen) === connectionState.STATE_CLOSE
-    ? { expires: Math.max(0, now - 1) }
-    : { kind: kind | connectionKind.CONNECTION_DROPPED }
+const changeFor = ({ protocol, clientSeen, serverSeen, kind, expires }: ConnectionRecord, now: number) => {
+  const isOver = protocol !== TCP || stateOf(protocol, clientSeen, serverSeen) === connectionState.STATE_CLOSE
+  return {
+    kind: kind | connectionKind.CONNECTION_DROPPED,
+    expires: isOver ? Math.max(0, now - 1) : expires,
+  }
+}
 
 /** @param isMeant whether it is still the one that was looked for */
 const dropOne = (

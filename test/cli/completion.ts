@@ -18,5 +18,7 @@ t.test('bash completes nouns, verbs and options', async t => {
   t.same(await complete('be', ''), await complete('backend', ''))
   t.same(await complete('backend', 'set', 'web/b1', '--w'), ['--weight'])
   t.same(await complete('--socket', '/run/x', 'backend', 'a'), ['add'])
+  t.same((await complete('flow', '')).slice(0, 3), ['list', 'count', 'drop'])
+  t.same(await complete('flow', 'drop', '--al'), ['--all'])
   t.ok((await complete('status', '--')).includes('--wait'))
 })
