@@ -12,7 +12,7 @@
  *   inside  10.2.0.0/24, fd00:2::/64    balancer .2 (eth1), balancer2 .3 (eth1), bN .1N (eth0), core .254
  *   homeN   10.3.N.0/24, fd00:3:N::/64  core .254, rN .2 (eth0)
  *   side    10.4.0.0/24, fd00:4::/64    gate1 .1, core .2
- *   pools   10.2.8.0/28, fd00:2:8::/124 of balancer, 10.2.9.0/28, fd00:2:9::/124 of balancer2: the core and the backends inside route them
+ *   pools   10.2.8.0/28, fd00:2:8::/124 of balancer, 10.2.9.0/28, fd00:2:9::/124 of balancer2: routed to it from everywhere
  *
  * VIPs are routed to the balancer, and are on its eth0. The balancer's kernel forwards nothing unless it is told to.
  */
@@ -245,6 +245,11 @@ const build = async (site: Building) => {
   for (const { pools, name } of balancers)
     for (const host of [core, ...insides])
       await host.ip(...pools.map(pool => `route add ${pool} via ${inner(name)[is6(pool) ? 1 : 0]}`))
+
+  // Who is outside answers SNAT's connections.
+  for (const { pools, name } of balancers)
+    for (const host of [clients.near, gates.gate1, gates.gate2])
+      await host.ip(...pools.map(pool => `route add ${pool} via ${outer(name)[is6(pool) ? 1 : 0]}`))
 
   const routeBy: TranslatedLab['routeBy'] = async (...by) => {
     const vipsBy = (vip: string) =>
