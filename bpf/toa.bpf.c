@@ -25,7 +25,7 @@ const volatile enum toa_outcome toa_outcome_btf;
 enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
-	PACKETS_SEARCHED = 8, /* of the client's, from the SYN on: a balancer puts the option into fewer */
+	PACKETS_SEARCHED = 8, /* of the client's behind its SYN: a balancer puts the option into fewer */
 };
 
 static __always_inline bool is_from_balancer(struct bpf_sock_ops *ctx)
@@ -124,13 +124,14 @@ static __always_inline void go_on(struct bpf_sock_ops *ctx)
 	client = bpf_sk_storage_get(&toa_clients, sk, NULL, 0);
 	if (!client || client->known)
 		return;
-	if (find_in_packet(ctx, &found) == FOUND_CLIENT) {
+	/* Packets without options may have passed by unseen, on the kernel's fast path: the socket has counted them. */
+	if (ctx->segs_in <= PACKETS_SEARCHED) {
+		if (find_in_packet(ctx, &found) != FOUND_CLIENT)
+			return;
 		client->addr = found.addr;
 		client->port = found.port;
 		client->known = 1;
 		count(TOA_FROM_LATER);
-	} else if (ctx->segs_in < PACKETS_SEARCHED) {
-		return;
 	}
 	if (client->looking)
 		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
