@@ -23,6 +23,7 @@ struct {
 
 #define FAMILY_IPV4 2 /* AF_INET */
 #define FAMILY_IPV6 10
+#define LOOPBACK    1 /* its ifindex, in every network namespace */
 
 /* The entry for an address; NULL: the table is not filled. */
 static __always_inline struct client_route *find_client_route(_Bool is_ipv6, __u64 dst_hi, __u64 dst_lo)
@@ -81,6 +82,10 @@ __attribute__((noinline)) int ask_kernel(struct xdp_md *ctx, const struct in6_ad
 		asked.ipv4_dst = *(const __u32 *)&dst->s6_addr[12];
 	}
 	found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
+	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED) {
+		asked.ifindex = LOOPBACK; /* which the control process has set to forward */
+		found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
+	}
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return KERNEL_ROUTE_LOCAL;
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)

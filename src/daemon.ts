@@ -16,6 +16,7 @@ import { restoredHealth } from './health/restored.js'
 import { partsOf } from './identities.js'
 import { createInterfaceAddresses } from './interface-addresses.js'
 import type { Journal } from './journal.js'
+import { allowKernelLookups, kernelSettings } from './kernel-lookups.js'
 import { createLocalAddresses, type FollowedLocalAddresses } from './local-addresses-followed.js'
 import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
@@ -241,7 +242,12 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       nextHops,
       monitor,
       attachments,
-      translation: createTranslationNetwork({ clientRoutes, localAddresses, neighbours: wantedNeighbours }),
+      translation: createTranslationNetwork({
+        clientRoutes,
+        localAddresses,
+        neighbours: wantedNeighbours,
+        begin: () => allowKernelLookups(kernelSettings, log),
+      }),
       publish,
       log,
       clock,

@@ -15,21 +15,29 @@ export interface TranslationNetworkOptions {
   readonly clientRoutes: Pick<FollowedClientRoutes, 'use'>
   readonly localAddresses: Pick<FollowedLocalAddresses, 'follow'>
   readonly neighbours: Pick<WantedNeighbours, 'use'>
+  /** Called when the first translated backend comes. */
+  readonly begin: () => void
 }
 
 export const createTranslationNetwork = ({
   clientRoutes,
   localAddresses,
   neighbours,
-}: TranslationNetworkOptions): TranslationNetwork => ({
-  follow: async wanted => {
-    const { services, snat } = wanted.config
-    const isUsed =
-      snat !== undefined ||
-      allBackends(wanted).some(({ service, backend }) => isTranslated(forwardOf(service, backend).mode))
-    const own = services.flatMap(({ translation }) => translation?.localAddresses ?? [])
-    neighbours.use(isUsed)
-    await localAddresses.follow([...new Set([...own, ...(snat?.localAddresses ?? [])])])
-    await clientRoutes.use(isUsed)
-  },
-})
+  begin,
+}: TranslationNetworkOptions): TranslationNetwork => {
+  let hasBegun = false
+  return {
+    follow: async wanted => {
+      const { services, snat } = wanted.config
+      const isUsed =
+        snat !== undefined ||
+        allBackends(wanted).some(({ service, backend }) => isTranslated(forwardOf(service, backend).mode))
+      const own = services.flatMap(({ translation }) => translation?.localAddresses ?? [])
+      if (isUsed && !hasBegun) begin()
+      hasBegun ||= isUsed
+      neighbours.use(isUsed)
+      await localAddresses.follow([...new Set([...own, ...(snat?.localAddresses ?? [])])])
+      await clientRoutes.use(isUsed)
+    },
+  }
+}
