@@ -1,6 +1,6 @@
 /**
- * Do the data plane and the decapsulator load and work on the oldest kernel that is supported, Debian 12's 6.1? Its verifier refuses
- * things that later ones accept. Boots that kernel in QEMU with a small initramfs: busybox, the loader of loader.c with
+ * Do the data plane and what join attaches load and work on the oldest kernel that is supported, Debian 12's 6.1? Its
+ * verifier refuses things that later ones accept. Boots that kernel in QEMU with a small initramfs: busybox, the loader of loader.c with
  * its libraries, the BPF object. The kernel's package is kept in build/guest.
  */
 import { execFileSync } from 'node:child_process'
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** What is loaded there: the object, and its loader, by name. */
-const LOADERS = { balancer: 'loader', decap: 'decap' } as const
+const LOADERS = { balancer: 'loader', decap: 'decap', toa: 'toa' } as const
 const OBJECTS = join(ROOT, 'build/native/bpf')
 const WORK = join(ROOT, 'build/guest')
 const BOOT_TIMEOUT_MS = 100_000
