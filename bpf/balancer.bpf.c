@@ -29,7 +29,7 @@ const volatile struct config config SEC(".rodata.config") = {
 #include "message.h"
 #include "ping.h"
 #include "ring.h"
-#include "connection.h"
+#include "recall_connection.h"
 #include "recall.h"
 #include "reject.h"
 #include "forward.h"
@@ -68,6 +68,7 @@ int balance(struct xdp_md *ctx)
 	       ?: check_destination_mac(&pkt)	/* or a frame that only flew by */
 	       ?: answer_ping(&pkt)		/* an echo request to a VIP */
 	       ?: parse_l4(&pkt)		/* the L4 header, whole */
+	       ?: recall_connection(&pkt)	/* FULLNAT: the connection that it belongs to */
 	       ?: find_slot(&pkt)		/* its place in the service's ring, and so pkt.backend_id */
 	       ?: recall_flow(&pkt)		/* tracked slots only: the backend that this flow had before */
 	       ?: answer_without_backend(&pkt)	/* no backend alive: reset, unreachable, or silence */

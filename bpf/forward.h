@@ -29,13 +29,14 @@ __stage enum verdict leave(struct packet *pkt, enum verdict tx, enum verdict red
 #include "too_big.h"
 #include "tunnel_error.h"
 #include "forward_nat.h"
+#include "forward_fullnat.h"
 
 /* What few packets need: messages, SYNs, and those that are too long, or might be. */
 __stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
 {
 	if (!(pkt->backend->flags & BACKEND_RESOLVED))
 		return DROP_NO_NEXT_HOP;
-	if (pkt->kind & PACKET_IS_MESSAGE && pkt->message.kind == MESSAGE_TUNNEL_ERROR)
+	if (is_message_of(pkt, MESSAGE_TUNNEL_ERROR))
 		return tell_client(pkt);
 	if (length(pkt->l3, pkt->end) > mtu)
 		return answer_too_big(pkt, mtu, 0);
@@ -63,6 +64,9 @@ __stage enum verdict forward(struct packet *pkt)
 	if ((way & (BACKEND_RESOLVED << 8 | 0xff)) != (BACKEND_RESOLVED << 8 | FORWARD_DR)) {
 		if (config.nat && (way & (BACKEND_RESOLVED << 8 | 0xff)) == (BACKEND_RESOLVED << 8 | FORWARD_NAT))
 			return forward_nat(pkt);
+		if (config.connections &&
+		    (way & (BACKEND_RESOLVED << 8 | 0xff)) == (BACKEND_RESOLVED << 8 | FORWARD_FULLNAT))
+			return forward_fullnat(pkt);
 		return forward_tunnel(pkt, way);
 	}
 	rewrite_dr(pkt);

@@ -6,13 +6,16 @@
 #include "rewrite.h"
 #include "translate_message.h"
 #include "expire.h"
+#include "tell_connection.h"
 
 /* An error about what the backend has sent to a client. */
 __stage enum verdict forward_message_nat(struct packet *pkt)
 {
 	const struct backend *backend = pkt->backend;
-	struct message *to = &pkt->message;
+	struct message *to = this_message();
 
+	if (!to)
+		return DROP_TRUNCATED;
 	to->dst_hi = load_u64(backend->addr.s6_addr);
 	to->dst_lo = load_u64(backend->addr.s6_addr + 8);
 	if (backend->port)
@@ -23,14 +26,36 @@ __stage enum verdict forward_message_nat(struct packet *pkt)
 	return CONTINUE;
 }
 
+/* NAT by flow: the connection tells its replies the VIP. A message has none of its own. */
+__stage enum verdict note_flow(struct packet *pkt)
+{
+	if (pkt->kind & PACKET_IS_MESSAGE)
+		return CONTINUE;
+	if (pkt->connection != NO_ID && !(pkt->kind & PACKET_REOPENS))
+		return tell_connection(pkt, HEAR_IS_CLIENTS, pkt->service->id);
+	return open_for(pkt, 0, pkt->service->id, CONNECTION_NAT) ? CONTINUE
+								  : refuse(pkt, TX_EXHAUSTED, DROP_EXHAUSTED);
+}
+
 __stage enum verdict forward_nat(struct packet *pkt)
 {
 	const struct backend *backend = pkt->backend;
 	const __u16 *deltas = (const __u16 *)&backend->key;
+	struct places places = places_of(pkt);
 	__u32 ports = pkt->ports;
 
+	if (refresh(pkt, places))
+		return DROP_TRUNCATED;
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
+	if (config.connections && backend->flags & BACKEND_BY_FLOW) {
+		enum verdict verdict = note_flow(pkt);
+
+		if (verdict)
+			return verdict;
+	}
+	if (refresh(pkt, places))
+		return DROP_TRUNCATED;
 	rewrite_dr(pkt);
 	if (pkt->kind & PACKET_IS_MESSAGE)
 		return forward_message_nat(pkt) ?: leave(pkt, TX_NAT, REDIRECT_NAT);

@@ -232,10 +232,13 @@ __attribute__((noinline)) int hear(struct xdp_md *ctx, __u32 l3_offset, __u32 l4
 /* `l4`: an ICMP or ICMPv6 header, if pkt.protocol says so. */
 __stage enum verdict parse_message(struct packet *pkt, void *l4)
 {
-	struct message *message = &pkt->message;
+	struct message *message;
 	enum verdict verdict;
 
 	if (pkt->protocol != (pkt->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return PASS_NOT_A_SERVICE;
+	message = this_message();
+	if (!message)
 		return PASS_NOT_A_SERVICE;
 	*message = (struct message){ .dst_hi = pkt->dst_hi, .dst_lo = pkt->dst_lo };
 	verdict = (enum verdict)read_message(pkt->ctx, length(pkt->frame, l4), pkt->l4_len, pkt->is_ipv6, message);

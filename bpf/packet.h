@@ -58,10 +58,28 @@ struct message {
 	_Bool is_ipv6; /* the flow */
 };
 
+/* The one that this CPU is at: too long for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct message);
+} messages SEC(".maps");
+
+/* Of a packet that is a message: written by parse_message(). Never NULL, but the verifier wants to be told. */
+static __always_inline struct message *this_message(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&messages, &key);
+}
+
 /* What a packet is to its flow: in bits 0-7 the TCP header's byte 13, of UDP and messages 0; and this. */
 enum packet_kind {
 	/* ICMP or ICMPv6; but for echo requests, addresses, ports and protocol are its flow's */
 	PACKET_IS_MESSAGE = 1 << 9,
+	/* its flow begins anew: a connection that its tuple has had makes way */
+	PACKET_REOPENS = 1 << 10,
 };
 
 struct packet {
@@ -86,16 +104,25 @@ struct packet {
 	__u32 backend_id;
 	__u32 slot;
 	__u32 slot_index; /* of all slots */
+	__u32 connection; /* its index; NO_ID: none is known. Only where config.connections */
 	__u64 slot_word;  /* enum slot_layout */
 	__u64 hash;
-
-	struct message message; /* only of a message: written by parse_message() */
 };
 
 /* TCP: SYN without ACK, the packet that opens a flow. */
 static __always_inline _Bool is_syn(const struct packet *pkt)
 {
 	return (pkt->kind & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline _Bool is_message_of(const struct packet *pkt, enum message_kind kind)
+{
+	const struct message *message;
+
+	if (!(pkt->kind & PACKET_IS_MESSAGE))
+		return 0;
+	message = this_message();
+	return message && message->kind == kind;
 }
 
 static __always_inline void *frame_start(const struct xdp_md *ctx)

@@ -65,7 +65,7 @@ __attribute__((noinline)) int pong(struct xdp_md *ctx, __u32 l3_offset, __u32 is
 
 __stage enum verdict answer_ping(struct packet *pkt)
 {
-	if (!(pkt->kind & PACKET_IS_MESSAGE) || pkt->message.kind != MESSAGE_ECHO)
+	if (!is_message_of(pkt, MESSAGE_ECHO))
 		return CONTINUE;
 	if (pkt->l4_len > length(pkt->l4, pkt->end))
 		return DROP_TRUNCATED;

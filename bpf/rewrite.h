@@ -27,11 +27,32 @@ static __always_inline _Bool is_last_hop(const struct packet *pkt)
 	return (void *)(ip + 1) > pkt->end || ip->ttl <= 1;
 }
 
-/* The headers' places once more, in one form: whatever way has led here, the verifier goes on from it but once. */
-static __always_inline void settle(struct packet *pkt)
+/* Offsets of the headers, in bytes from the frame's start. */
+struct places {
+	__u32 l3;
+	__u32 l4;
+};
+
+static __always_inline struct places places_of(const struct packet *pkt)
 {
-	pkt->l3 = pkt->frame + bounded(length(pkt->frame, pkt->l3), 0x1f);
-	pkt->l4 = pkt->frame + bounded(length(pkt->frame, pkt->l4), 0x3ff);
+	struct places places = { length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4) };
+
+	return places;
+}
+
+/*
+ * The pointers into the frame, anew: to the verifier, a program of its own that was called may have changed it; and
+ * whatever way has led here, it goes on from one form of them but once.
+ */
+__stage enum verdict refresh(struct packet *pkt, struct places places)
+{
+	pkt->frame = frame_start(pkt->ctx);
+	pkt->end = frame_end(pkt->ctx);
+	if (pkt->frame + ETH_HLEN > pkt->end)
+		return DROP_TRUNCATED;
+	pkt->l3 = pkt->frame + bounded(places.l3, 0x1f);
+	pkt->l4 = pkt->frame + bounded(places.l4, 0x3ff);
+	return CONTINUE;
 }
 
 /* The ports and the checksum at pkt.l4, of which parse_l4() has found enough. */

@@ -53,6 +53,8 @@ __stage enum verdict find_slot(struct packet *pkt)
 	__u64 ring = *(volatile __u64 *)&pkt->service->ring_base, *slot;
 	__u32 size = ring >> 32;
 
+	if (config.connections && pkt->backend_id)
+		return CONTINUE; /* its connection has told */
 	pkt->hash = flow_hash(pkt);
 	pkt->slot = (pkt->hash >> 32) * size >> 32;
 	pkt->slot_index = (__u32)ring + pkt->slot;

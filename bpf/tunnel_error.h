@@ -83,10 +83,10 @@ __attribute__((noinline)) int tell(struct xdp_md *ctx, __u32 l3_offset, __u32 qu
 /* Only if this flow's packets do go there, and nothing but a tunnel: else somebody has made it up. */
 __stage enum verdict tell_client(struct packet *pkt)
 {
-	const struct message *message = &pkt->message;
+	const struct message *message = this_message();
 	const struct backend *backend = pkt->backend;
 
-	if (backend->mode == FORWARD_DR || backend->mode >= FORWARD_NAT ||
+	if (!message || backend->mode == FORWARD_DR || backend->mode >= FORWARD_NAT ||
 	    load_u64(backend->addr.s6_addr) != message->end_hi ||
 	    load_u64(backend->addr.s6_addr + 8) != message->end_lo)
 		return PASS_TUNNEL_ERROR;

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A new connection: a free entry, and with it a local port, is claimed, written, and put into the index. An entry is
+ * claimed by compare-and-swap, so each has one owner whatever CPU looks where; each CPU has a range of ports of its own
+ * to begin with, so that they seldom meet.
+ */
+#pragma once
+
+#include "connection.h"
+#include "connection_life.h"
+#include "checksum.h"
+
+/* Pool 0 is NAT's by flow; then pairs, of IPv4 and of IPv6. */
+#define POOLS 128
+
+/* Entries that one packet looks at before the pool counts as exhausted: of its CPU's range, and anywhere. */
+#define OWN_TRIES      64
+#define ANYWHERE_TRIES 192
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct pool);
+} pools SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct pool_cursor);
+} pool_cursors SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct pool_count);
+} pool_counts SEC(".maps");
+
+/* What is to be opened. */
+struct opening {
+	struct tuple tuple; /* of its client's packet */
+	__u32 backend;	    /* id; SNAT: 0 */
+	__u32 pool;
+	__u32 times; /* index of the connection_times */
+	__u32 index; /* the entry that the tuple has already; NO_ID: none */
+	__u32 kind;  /* enum connection_kind */
+	__u32 flags; /* of the packet, as struct packet.kind */
+};
+
+/* Takes a word out of the index: that of `tuple` for the connection at `index`. */
+static __always_inline void remove_word(__u32 bucket, __u64 word)
+{
+	struct flow_bucket *words = bpf_map_lookup_elem(&connection_index, &bucket);
+
+	if (!words)
+		return;
+	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++)
+		if (*(volatile __u64 *)&words->entries[i] == word)
+			__sync_val_compare_and_swap(&words->entries[i], word, 0);
+}
+
+static __always_inline _Bool insert_word(__u32 bucket, __u64 word)
+{
+	struct flow_bucket *words = bpf_map_lookup_elem(&connection_index, &bucket);
+
+	if (!words)
+		return 0;
+	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++)
+		if (!*(volatile __u64 *)&words->entries[i] && !__sync_val_compare_and_swap(&words->entries[i], 0, word))
+			return 1;
+	return 0;
+}
+
+/* A program of its own. */
+__attribute__((noinline)) int remove_tuple(const struct tuple *tuple, __u32 index)
+{
+	__u64 hash, word;
+
+	if (!tuple)
+		return 0;
+	hash = tuple_hash(tuple);
+	word = index_tag(hash) | index;
+	remove_word(first_bucket(hash), word);
+	remove_word(second_bucket(hash), word);
+	return 0;
+}
+
+/* A program of its own. 0: there is no place in the index. */
+__attribute__((noinline)) int insert_tuple(const struct tuple *tuple, __u32 index)
+{
+	__u64 hash, word;
+
+	if (!tuple)
+		return 0;
+	hash = tuple_hash(tuple);
+	word = index_tag(hash) | index;
+	return insert_word(first_bucket(hash), word) || insert_word(second_bucket(hash), word);
+}
+
+/* What its client sends. */
+static __always_inline struct tuple tuple_of(const struct connection *connection)
+{
+	struct tuple tuple = {
+		.src_hi = load_u64(connection->client.s6_addr),
+		.src_lo = load_u64(connection->client.s6_addr + 8),
+		.dst_hi = load_u64(connection->server.s6_addr),
+		.dst_lo = load_u64(connection->server.s6_addr + 8),
+		.rest = (__u64)connection->protocol << 32 | *(const __u32 *)&connection->client_port,
+	};
+
+	return tuple;
+}
+
+/* NAT by flow: what the backend sends in answer to `tuple`. */
+static __always_inline struct tuple reply_tuple(const struct tuple *tuple, const struct backend *backend)
+{
+	__be16 port = backend->port ?: (__be16)(tuple->rest >> 16);
+	struct tuple reply = {
+		.src_hi = load_u64(backend->addr.s6_addr),
+		.src_lo = load_u64(backend->addr.s6_addr + 8),
+		.dst_hi = tuple->src_hi,
+		.dst_lo = tuple->src_lo,
+		.rest = TUPLE_IS_REPLY | (tuple->rest & 0xff00000000ULL) | (tuple->rest & 0xffff) << 16 | port,
+	};
+
+	return reply;
+}
+
+/* Takes the connection that was at `index` out of the index: its entry is somebody's who has claimed it. */
+static __always_inline void remove_former(const struct connection *former, __u32 index, __u8 kind)
+{
+	struct tuple tuple = tuple_of(former);
+	struct backend *backend;
+
+	remove_tuple(&tuple, index);
+	if ((kind & CONNECTION_KIND_MASK) != CONNECTION_NAT)
+		return;
+	backend = bpf_map_lookup_elem(&backends, &former->backend);
+	if (!backend)
+		return;
+	tuple = reply_tuple(&tuple, backend);
+	remove_tuple(&tuple, index);
+}
+
+/* A program of its own. Claims the entry at `index`, if it is free; `keep`: or if it is not, and its tuple stays. */
+__attribute__((noinline)) int claim(__u32 index, __u32 now, __u32 keep)
+{
+	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
+	union life life, claimed = { .kind = CONNECTION_CLAIMED, .expires = now };
+
+	if (!connection)
+		return 0;
+	life = life_of(connection);
+	if (life.kind == CONNECTION_CLAIMED || (!keep && life.kind && !is_over(life, now)))
+		return 0;
+	if (!change_life(connection, life, claimed))
+		return 0;
+	if (!keep && life.kind)
+		remove_former(connection, index, life.kind);
+	return 1;
+}
+
+/* `at`: a place of the pool's `ports` from `first_port` on, in each of its addresses. */
+static __always_inline __u32 index_at(const struct pool *pool, __u32 at, __u32 first_port, __u32 ports)
+{
+	return (pool->first + at / ports) << PORT_BITS | bounded(first_port + at % ports, 0xffff);
+}
+
+/* A program of its own. The index of an entry, claimed; NO_ID: none is free, or none was found. */
+__attribute__((noinline)) __u32 find_free(__u32 key, __u32 now)
+{
+	struct pool_cursor *cursor = bpf_map_lookup_elem(&pool_cursors, &key);
+	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
+	__u32 ports, own, at, first_port, index;
+
+	if (!pool || !cursor || !pool->count || !pool->ports || !pool->ranges)
+		return NO_ID;
+	ports = pool->ports / pool->ranges;
+	first_port = pool->first_port + bpf_get_smp_processor_id() % pool->ranges * ports;
+	own = ports * pool->count;
+	for (__u32 i = 0; i < OWN_TRIES && i < own; i++) {
+		at = cursor->next;
+		if (at >= own)
+			at = 0;
+		cursor->next = at + 1;
+		index = index_at(pool, at, first_port, ports);
+		if (claim(index, now, 0))
+			return index;
+	}
+	own = pool->ports * pool->count;
+	for (__u32 i = 0; i < ANYWHERE_TRIES && i < own; i++) {
+		at = cursor->anywhere;
+		if (at >= own)
+			at = 0;
+		cursor->anywhere = at + 1;
+		index = index_at(pool, at, pool->first_port, pool->ports);
+		if (claim(index, now, 0))
+			return index;
+	}
+	return NO_ID;
+}
+
+/* What a translation adds to a sum: `from` and `to` are sums of what changes. */
+static __always_inline __u16 sum_delta(__u64 from, __u64 to)
+{
+	return (__u16)~fold_checksum((to & 0xffffffff) + (to >> 32) + (__u16)fold_checksum(from));
+}
+
+/*
+ * The sums' deltas, of requests. IPv4's prefix ::ffff: sums up to nothing; so they hold where the family changes too.
+ * NAT by flow has them in the backend's record.
+ */
+static __always_inline void write_deltas(struct connection *connection, const struct opening *it, __u32 index)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &it->backend);
+	__u32 number = index >> PORT_BITS, ports = it->tuple.rest;
+	struct local_address *local = bpf_map_lookup_elem(&local_addresses, &number);
+	const struct in6_addr *dst;
+	__u64 from, to;
+	__be16 port;
+
+	if (!backend || !local || it->kind == CONNECTION_NAT)
+		return;
+	dst = it->kind == CONNECTION_SNAT ? &connection->server : &backend->addr;
+	port = it->kind != CONNECTION_SNAT && backend->port ? backend->port : (__be16)(ports >> 16);
+	from = sum_words((const __u32 *)&connection->client, 4) + sum_words((const __u32 *)&connection->server, 4);
+	to = sum_words((const __u32 *)&local->addr, 4) + sum_words((const __u32 *)dst, 4);
+	connection->l3_delta = sum_delta(from, to);
+	connection->l4_delta =
+		sum_delta(from + (ports & 0xffff) + (ports >> 16), to + bpf_htons(index & 0xffff) + port);
+}
+
+static __always_inline void write_connection(struct connection *connection, const struct opening *it, __u32 index)
+{
+	*(__u64 *)&connection->client.s6_addr[0] = it->tuple.src_hi;
+	*(__u64 *)&connection->client.s6_addr[8] = it->tuple.src_lo;
+	*(__u64 *)&connection->server.s6_addr[0] = it->tuple.dst_hi;
+	*(__u64 *)&connection->server.s6_addr[8] = it->tuple.dst_lo;
+	*(__u32 *)&connection->client_port = it->tuple.rest;
+	connection->backend = it->backend;
+	connection->packets = 0;
+	connection->ifindex = 0;
+	write_deltas(connection, it, index);
+}
+
+/*
+ * NAT by flow: puts what the backend answers into the index. 0: that is another connection's, of another VIP, and two
+ * cannot be told apart; one that is over makes way.
+ */
+static __always_inline int insert_reply(const struct opening *it, __u32 index, __u32 now)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &it->backend);
+	struct connection *other;
+	struct tuple reply;
+	__u32 there;
+
+	if (!backend)
+		return 0;
+	reply = reply_tuple(&it->tuple, backend);
+	there = find_connection(reply.src_hi, reply.src_lo, reply.dst_hi, reply.dst_lo, reply.rest);
+	other = there == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &there);
+	if (other) {
+		union life freed = {};
+
+		if (!claim(there, now, 0))
+			return 0;
+		change_life(other, life_of(other), freed);
+	}
+	return insert_tuple(&reply, index);
+}
+
+static __always_inline void release(struct connection *connection, const struct opening *it, __u32 index)
+{
+	union life life = life_of(connection), freed = {};
+
+	remove_tuple(&it->tuple, index);
+	change_life(connection, life, freed);
+}
+
+static __always_inline int put_into_index(const struct opening *it, __u32 index, __u32 now, _Bool is_reopened)
+{
+	if (!is_reopened && !insert_tuple(&it->tuple, index))
+		return 0;
+	return it->kind != CONNECTION_NAT || insert_reply(it, index, now);
+}
+
+/* Whether a tuple's former entry serves its new connection: it is of the same pool, and nothing but the tuple finds it.
+ */
+static __always_inline _Bool is_reusable(const struct opening *it, __u32 index)
+{
+	struct pool *pool = bpf_map_lookup_elem(&pools, &it->pool);
+
+	return it->kind != CONNECTION_NAT && pool && (index >> PORT_BITS) - pool->first < pool->count;
+}
+
+/* A program of its own: frees an entry, in whatever state its connection is. */
+__attribute__((noinline)) int forget(__u32 index, __u32 now)
+{
+	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
+	union life life, freed = {};
+
+	if (!connection)
+		return 0;
+	life = life_of(connection);
+	if (!claim(index, now, 1))
+		return 0;
+	remove_former(connection, index, life.kind);
+	return change_life(connection, life_of(connection), freed);
+}
+
+/* A program of its own. Returns the connection's index; NO_ID: exhausted. */
+__attribute__((noinline)) __u32 open_connection(const struct opening *it)
+{
+	struct connection *connection;
+	struct pool_cursor *cursor;
+	struct pool_count *count;
+	union life life, claimed;
+	__u32 now, index, pool;
+	_Bool is_reopened;
+
+	if (!it)
+		return NO_ID;
+	now = connection_clock();
+	pool = it->pool;
+	cursor = bpf_map_lookup_elem(&pool_cursors, &pool);
+	count = bpf_map_lookup_elem(&pool_counts, &pool);
+	if (!cursor || !count)
+		return NO_ID;
+	index = it->index;
+	if (index != NO_ID && !is_reusable(it, index)) {
+		forget(index, now);
+		index = NO_ID;
+	}
+	is_reopened = index != NO_ID;
+	if (is_reopened) {
+		if (!claim(index, now, 1))
+			return NO_ID;
+	} else if (!now || cursor->exhausted != now) {
+		index = find_free(pool, now);
+		if (index == NO_ID)
+			cursor->exhausted = now;
+	}
+	connection = index == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &index);
+	if (!connection) {
+		count->refused++;
+		return NO_ID;
+	}
+	claimed = life_of(connection);
+	write_connection(connection, it, index);
+	if (!put_into_index(it, index, now, is_reopened)) {
+		release(connection, it, index);
+		count->refused++;
+		return NO_ID;
+	}
+	life = claimed;
+	life.protocol = it->tuple.rest >> 32;
+	life.client_seen = hear_end(0, 0, life.protocol, it->flags);
+	if (!(life.client_seen & SEEN_SYN)) /* under way already: NAT by flow */
+		life.server_seen = SEEN_SYN;
+	life.kind = it->kind;
+	life.expires = now + lifetime(life, it->times);
+	change_life(connection, claimed, life);
+	if (is_reopened)
+		count->reopened++;
+	else
+		count->opened++;
+	return index;
+}

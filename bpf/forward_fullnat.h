@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * FULLNAT, a request: to the backend it comes from a local address, and from the port that is its connection's entry.
+ */
+#pragma once
+
+#include "packet.h"
+#include "rewrite.h"
+#include "translate_message.h"
+#include "expire.h"
+#include "refuse.h"
+#include "recall_connection.h"
+#include "tell_connection.h"
+
+/* The way back to the client, for want of a better one: where this frame came from. */
+static __always_inline void learn_hop(const struct packet *pkt, struct connection *connection)
+{
+	const __u16 *mac = pkt->frame + ETH_ALEN;
+	__u16 *learnt = (__u16 *)connection->hop_mac;
+
+	if (learnt[0] != mac[0] || learnt[1] != mac[1] || learnt[2] != mac[2]) {
+		learnt[0] = mac[0];
+		learnt[1] = mac[1];
+		learnt[2] = mac[2];
+	}
+	if (connection->ifindex != pkt->ctx->ingress_ifindex)
+		connection->ifindex = pkt->ctx->ingress_ifindex;
+}
+
+/* The ports of a request as its backend gets it. */
+static __always_inline __u32 translated_ports(const struct packet *pkt, __be16 port)
+{
+	return bpf_htons(pkt->connection & 0xffff) | (port ? (__u32)port << 16 : pkt->ports & 0xffff0000);
+}
+
+/* An error of the client's side about what the backend has sent. `dst`: the backend. */
+__stage enum verdict forward_message(struct packet *pkt, const struct in6_addr *src, const struct in6_addr *dst,
+				     __u32 ports)
+{
+	struct message *to = this_message();
+
+	if (!to)
+		return DROP_TRUNCATED;
+	to->src_hi = load_u64(src->s6_addr);
+	to->src_lo = load_u64(src->s6_addr + 8);
+	to->dst_hi = load_u64(dst->s6_addr);
+	to->dst_lo = load_u64(dst->s6_addr + 8);
+	to->ports = ports;
+	return translate_message(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4),
+				 pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0, to)
+		     ? DROP_TRUNCATED
+		     : CONTINUE;
+}
+
+/* A connection of FULLNAT for a packet that has none, or whose tuple begins another. */
+__stage enum verdict open_fullnat(struct packet *pkt)
+{
+	_Bool is_ipv6 = !is_ipv4_mapped(&pkt->backend->addr);
+
+	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
+		return refuse(pkt, TX_NO_CONNECTION, DROP_NO_CONNECTION);
+	if (!open_for(pkt, pkt->service->pool + is_ipv6, pkt->service->id, CONNECTION_FULLNAT))
+		return refuse(pkt, TX_EXHAUSTED, DROP_EXHAUSTED);
+	return CONTINUE;
+}
+
+__stage enum verdict forward_fullnat(struct packet *pkt)
+{
+	struct local_address *local;
+	struct connection *connection;
+	enum verdict verdict;
+	__u32 number, ports;
+	struct places places = places_of(pkt);
+
+	if (refresh(pkt, places))
+		return DROP_TRUNCATED;
+	if (is_last_hop(pkt))
+		return answer_expired(pkt);
+	verdict = pkt->connection == NO_ID || pkt->kind & PACKET_REOPENS
+			? open_fullnat(pkt)
+			: tell_connection(pkt, HEAR_IS_CLIENTS, pkt->service->id);
+	if (verdict)
+		return verdict;
+	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
+	number = pkt->connection >> PORT_BITS;
+	local = bpf_map_lookup_elem(&local_addresses, &number);
+	if (!connection || !local)
+		return DROP_NO_CONNECTION;
+	ports = translated_ports(pkt, pkt->backend->port);
+	if (pkt->kind & PACKET_IS_MESSAGE) {
+		if (refresh(pkt, places))
+			return DROP_TRUNCATED;
+		rewrite_dr(pkt);
+		return forward_message(pkt, &local->addr, &pkt->backend->addr, ports)
+			     ?: leave(pkt, TX_FULLNAT, REDIRECT_FULLNAT);
+	}
+	if (refresh(pkt, places))
+		return DROP_TRUNCATED;
+	learn_hop(pkt, connection);
+	rewrite_dr(pkt);
+	if (rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta, connection->l3_delta))
+		return DROP_TRUNCATED;
+	return leave(pkt, TX_FULLNAT, REDIRECT_FULLNAT);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SNAT: the backends' own connections, which leave from a local address and port. */
+#pragma once
+
+#include "packet.h"
+#include "way_out.h"
+#include "rewrite.h"
+#include "translate_message.h"
+#include "tell_connection.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct prefix);
+} snat_prefixes SEC(".maps");
+
+static __always_inline _Bool is_in(const struct prefix *prefix, __u64 hi, __u64 lo)
+{
+	return (lo & load_u64(prefix->mask.s6_addr + 8)) == load_u64(prefix->net.s6_addr + 8) &&
+	       (hi & load_u64(prefix->mask.s6_addr)) == load_u64(prefix->net.s6_addr);
+}
+
+/* A program of its own. Whether a packet goes from the translated sources to elsewhere. */
+__attribute__((noinline)) int goes_out(__u64 src_hi, __u64 src_lo, __u64 dst_hi, __u64 dst_lo)
+{
+	_Bool is_from = 0;
+
+	for (__u32 i = 0; i < 16 && i < config.snat_prefixes; i++) {
+		__u32 key = i;
+		struct prefix *prefix = bpf_map_lookup_elem(&snat_prefixes, &key);
+
+		if (!prefix)
+			return 0;
+		if (is_in(prefix, dst_hi, dst_lo))
+			return 0;
+		is_from |= is_in(prefix, src_hi, src_lo);
+	}
+	return is_from;
+}
+
+/* What is no connection's and opens none goes on untouched: it may answer somebody who has come to this host itself. */
+__stage enum verdict open_snat(struct packet *pkt)
+{
+	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
+		return PASS_NOT_A_SERVICE;
+	return open_for(pkt, config.snat_pool + pkt->is_ipv6, config.snat_times, CONNECTION_SNAT)
+		     ? CONTINUE
+		     : refuse_to_sender(pkt, TX_EXHAUSTED, DROP_EXHAUSTED);
+}
+
+/* Whether a connection's tuple may begin another: as of a service's request, but that no backend is asked for. */
+static __always_inline _Bool is_reopened(const struct packet *pkt, const struct connection *connection)
+{
+	union life life = life_of(connection);
+
+	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
+		return 0;
+	return is_over(life, connection_clock()) ||
+	       (pkt->protocol == IPPROTO_TCP &&
+		(state_of_life(life) >= STATE_FIN_WAIT || life.kind & CONNECTION_DROPPED));
+}
+
+__stage enum verdict go_out(struct packet *pkt)
+{
+	struct connection *connection;
+	struct local_address *local;
+	__u32 number, ports, ifindex = 0;
+	struct places places;
+	enum verdict verdict;
+
+	if (!goes_out(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo))
+		return PASS_NOT_A_SERVICE;
+	places = places_of(pkt);
+	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt) ?: set_out(pkt, pkt->dst_hi, pkt->dst_lo, &ifindex);
+	if (verdict)
+		return verdict;
+	pkt->connection = find_connection(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo, tuple_rest(pkt));
+	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
+	if (!connection)
+		pkt->connection = NO_ID;
+	verdict = !connection || is_reopened(pkt, connection)
+			? open_snat(pkt)
+			: tell_connection(pkt, HEAR_IS_CLIENTS, config.snat_times);
+	if (verdict)
+		return verdict;
+	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
+	number = pkt->connection >> PORT_BITS;
+	local = bpf_map_lookup_elem(&local_addresses, &number);
+	if (!connection || !local)
+		return DROP_NO_CONNECTION;
+	ports = bpf_htons(pkt->connection & 0xffff) | (pkt->ports & 0xffff0000);
+	if (pkt->kind & PACKET_IS_MESSAGE)
+		return forward_message(pkt, &local->addr, &connection->server, ports)
+			     ?: leave_by(pkt, ifindex, TX_SNAT, REDIRECT_SNAT);
+	if (refresh(pkt, places) || rewrite(pkt, &local->addr, NULL, ports, connection->l4_delta, connection->l3_delta))
+		return DROP_TRUNCATED;
+	return leave_by(pkt, ifindex, TX_SNAT, REDIRECT_SNAT);
+}
