@@ -6,6 +6,7 @@ import { ADDRESSES, type ClientName, type TranslatedLab, WEB_PORT } from '../../
 import { startCapture } from '../fixtures/capture.js'
 import { readFlowPackets } from '../fixtures/flow-packets.js'
 import { complaintsAbout } from '../fixtures/pcap.js'
+import { send } from '../fixtures/scapy.js'
 import { ask, countVerdicts, inUrl, serve, skip } from '../fixtures/site.js'
 import { bothLegs, compareLegs } from '../fixtures/translated-legs.js'
 import {
@@ -143,18 +144,22 @@ t.test('NAT', { skip }, async t => {
       t.equal(await ask(b1!, 'udp-ask', to, 9001, 1, 100), '["far1"]', to)
     }
     // From the very port that serves: a SYN is no reply.
-    const [v4] = ADDRESSES.far1
-    await b1!.web.stop()
-    const own = await b1!.capture(
-      ['curl', '-sS', '-m', '3', '--local-port', String(WEB_PORT), `telnet://${v4}:9000`],
-      {
-        input: 'hello\n',
-        timeoutMs: 4000,
-      },
+    const capture = await startCapture(lab.directory, { far1: { host: far1, device: 'eth0' } })
+    await send(
+      { host: b1!, device: 'eth0' },
+      { host: lab.balancer, device: 'eth1' },
+      families.map(({ family, index }) => {
+        const [from, to] = [family === 4 ? b1!.address : b1!.address6, ADDRESSES.far1[index]]
+        const ip = `${family === 4 ? 'IP' : 'IPv6'}(src="${from}",dst="${to}")`
+        return `${ip}/TCP(sport=${WEB_PORT},dport=9999,flags="S")`
+      }),
     )
-    t.match(own.stdout, /^far1 hello/, `a connection of its own from the service's port: ${own.stderr}`)
-    await b1!.web.start()
-    await daemon.until('web4', 'b1', ({ health }) => health === 'up')
-    t.equal((await askWho(far1, VIP, 6)).filter(Boolean).length, 6, 'and the service goes on')
+    const { far1: file } = await capture.end()
+    t.same(
+      readFlowPackets(file!)
+        .filter(({ isSyn }) => isSyn)
+        .map(({ from }) => from),
+      [b1!.address, b1!.address6].map(address => ({ address, port: WEB_PORT })),
+    )
   })
 })
