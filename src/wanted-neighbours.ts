@@ -19,8 +19,8 @@ const NUD_INCOMPLETE = 1
 const NUD_FAILED = 32
 
 export interface WantedNeighboursOptions {
-  /** null: this data plane has none. Another one after a move. */
-  readonly map: () => Pick<BpfMap, 'lookupBatch' | 'delete'> | null
+  /** Another one after the data plane's move to another program. */
+  readonly map: () => Pick<BpfMap, 'lookupBatch' | 'delete'>
   readonly netlink: Pick<Netlink, 'routeTo' | 'resolve'>
   readonly nextHops: Pick<FollowedNextHops, 'accompany' | 'tables'>
   readonly clock: Clock
@@ -53,7 +53,7 @@ export const createWantedNeighbours = (options: WantedNeighboursOptions): Wanted
 
   const take = async (key: Uint8Array): Promise<void> => {
     try {
-      options.map()?.delete(key)
+      options.map().delete(key)
     } catch (cause) {
       if ((cause as { code?: string }).code !== 'ENOENT') throw cause // others were in need of its place
     }
@@ -79,11 +79,10 @@ export const createWantedNeighbours = (options: WantedNeighboursOptions): Wanted
   }
 
   const poll = async (): Promise<void> => {
-    const map = options.map()
-    if (isPolling || map === null) return
+    if (isPolling) return
     isPolling = true
     try {
-      const { count, keys } = await map.lookupBatch()
+      const { count, keys } = await options.map().lookupBatch()
       const all = Array.from({ length: count }, (_, i) => keys.slice(i * KEY_SIZE, (i + 1) * KEY_SIZE))
       for (const key of all) await take(key)
       forgetOld()

@@ -354,9 +354,9 @@ export class Dataplane {
     return this.#map('path_mtus')
   }
 
-  /** On-link clients without a neighbour entry. Another map after `reshape`; null: this program has none. */
-  get wantedNeighbours(): Pick<BpfMap, 'lookupBatch' | 'delete'> | null {
-    return this.#loaded.maps.get('wanted_neighbours' as MapName) ?? null
+  /** On-link clients without a neighbour entry. Another map after `reshape`. */
+  get wantedNeighbours(): Pick<BpfMap, 'lookupBatch' | 'delete'> {
+    return this.#map('wanted_neighbours')
   }
 
   /** A map, for another thread of this process. */
