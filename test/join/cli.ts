@@ -52,6 +52,10 @@ if (inOwnNamespaces(t, import.meta.url)) {
       [['join', '--as', 'b2'], /go together/],
       [['join', '--from', '/x', '--as', 'b2', '--vip', VIP4], /--vip is what --from says/],
       [['join', ...flags, '--xdp', 'fast'], /auto, native, generic/],
+      [['join', ...flags, '--toa-from', '10.0.0.1'], /--toa-from goes with --toa/],
+      [['join', ...flags, '--cgroup', '/c'], /--cgroup goes with --toa/],
+      [['join', '--toa', '--toa-from', 'balancer'], /is not a prefix/],
+      [['join', '--toa', '--forward', 'gue'], /no VIP is given/],
       [['leave', 'now'], /too many arguments/],
     ] as const) {
       const { status, stderr } = linimo(...words)

@@ -1,6 +1,8 @@
 /** `--toa`: attached to a cgroup, seen by a check, changed, and taken off again; beside what others have there. */
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { checkBackend } from '../../src/join/check.js'
 import { joinBackend, leave } from '../../src/join/join.js'
@@ -9,6 +11,16 @@ import type { Prefix, Wanted } from '../../src/join/wanted.js'
 import { inOwnNamespaces, native, skip } from '../fixtures/native.js'
 import { openCgroup } from '../fixtures/own-cgroup.js'
 import { freshHost, sh, snapshot, wanted } from './fixtures/backend-host.js'
+
+const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+
+const linimo = (...words: readonly string[]) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...words], {
+    encoding: 'utf8',
+    cwd: '/',
+  })
+  return { status, stdout, stderr }
+}
 
 const SOURCES: readonly Prefix[] = [
   { address: '10.0.0.100', bits: 32 },
@@ -21,7 +33,7 @@ const toaAlone = (cgroup: string | null, sources = SOURCES): Wanted =>
 const idsOn = (cgroup: string) => toaHooks.map(hook => [...native.queryCgroup(cgroup, hook)])
 const codesOf = async (what: Wanted) => (await checkBackend(what)).findings.map(({ code }) => code)
 
-/** Someone else's: Linimo's own code by another name would not do, so the three are attached by hand and owned by no record. */
+/** The same programs, by a join that another record tells of. */
 const attachOthers = async (t: Test, cgroup: string) => {
   const { programs, close } = await loadToa([], null)
   t.teardown(close)
@@ -176,6 +188,47 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.same(await leave(statePath), { undone: [], kept: [] })
     t.notOk(hasState())
     t.same(snapshot(), before)
+  })
+
+  t.test('as a command: no VIP, no interface; in words, as JSON, and at each boot', { skip }, async t => {
+    const { statePath, hasState } = await freshHost(t)
+    const cgroup = openCgroup(t)
+    const words = ['join', '--toa', '--toa-from', 'fd00:10::/64,10.0.0.100', '--cgroup', cgroup]
+    const state = ['--state', statePath]
+    const missing = linimo(...words, '--check')
+    t.match(missing, { status: 1, stdout: `wrong: nothing in cgroup ${cgroup} reads TCP option 254\n` })
+    t.match(linimo(...words, ...state), {
+      status: 0,
+      stdout: `clients' addresses of TCP option 254, for cgroup ${cgroup}\n`,
+      stderr: '',
+    })
+    t.same(linimo(...words, '--check'), {
+      status: 0,
+      stdout: `${cgroup}: reads TCP option 254; no connections so far\nthis host is ready as a backend\n`,
+      stderr: '',
+    })
+    t.match(JSON.parse(linimo(...words, '--check', '--json').stdout), {
+      ok: true,
+      toa: { cgroup, counts: {} },
+    })
+    t.match(linimo(...words.slice(0, 2), '--cgroup', cgroup, '--check'), {
+      status: 1,
+      stdout: /believed of 10\.0\.0\.100\/32 fd00:10::\/64 instead of anybody\n.*\nwarning: .*anybody/,
+    })
+    const { stdout } = linimo(
+      'join',
+      '--toa',
+      '--toa-from',
+      '10.0.0.100',
+      '--cgroup',
+      'sub/group',
+      '--systemd',
+    )
+    t.match(stdout, /^After=network-online\.target$/m)
+    t.match(stdout, / join --toa --toa-from 10\.0\.0\.100 --cgroup \/sub\/group\n/)
+    t.match(linimo('leave', ...state), { status: 0, stdout: `undone: clients' addresses` })
+    t.same(idsOn(cgroup), [[], [], []])
+    t.notOk(hasState())
   })
 
   t.test('what is no cgroup is refused by name', { skip }, async t => {
