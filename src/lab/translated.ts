@@ -103,6 +103,7 @@ const both = ([net4, net6]: readonly [string, string], number: number): readonly
 ]
 const OUTSIDE = ['10.1.0', 'fd00:1'] as const
 const INSIDE = ['10.2.0', 'fd00:2'] as const
+const subnet = (address: string): string => address.replace(/\.\d+\/24/, '.0/24')
 const bare = (address: string): string => address.replace(/\/.*/, '')
 
 interface Building {
@@ -285,8 +286,17 @@ export const createTranslatedLab = async (options: TranslatedOptions): Promise<T
       ...hosts,
       vips: options.vips,
       setMtu: async (name, mtu) => {
-        const { host, device } = routers.get(name)!
-        await host.ip(`link set ${device} mtu ${mtu}`)
+        // A device of this MTU would take no longer packets either.
+        const { host, device, addresses } = routers.get(name)!
+        const nets = addresses.map(address =>
+          is6(address) ? address.replace(/::.*/, '::/64') : subnet(address),
+        )
+        await host.ip(
+          ...nets.map(
+            net =>
+              `route replace ${net} dev ${device} proto kernel ${is6(net) ? 'metric 256' : 'scope link'} mtu ${mtu}`,
+          ),
+        )
       },
       mountBpffs,
       close,

@@ -1,4 +1,5 @@
 /** NAT: ICMP errors in both directions, TTLs that end on the way, and paths that take less than what is sent. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Host } from '../../src/lab/namespaces.js'
 import { download, upload } from '../../src/lab/transfer.js'
@@ -125,6 +126,8 @@ t.test('NAT and ICMP', { skip }, async t => {
     }
   })
 
+  /** Routes are followed: a moment is enough. */
+  const daemonHasSeen = () => sleep(1000)
   const forget = async () => {
     for (const host of [far1, ...lab.routed])
       await host.run(['sh', '-c', 'ip -4 route flush cache; ip -6 route flush cache'])
@@ -151,26 +154,27 @@ t.test('NAT and ICMP', { skip }, async t => {
       }),
     )
 
-  await t.test("20 MB, and the balancer's own interfaces take less", t =>
+  await t.test("20 MB, and the balancer's own routes take less", t =>
     soundly(t, lab, async () => {
-      for (const device of ['eth0', 'eth1']) {
-        await lab.balancer.ip(`link set ${device} mtu ${NARROW}`)
+      const routes = {
+        clients: ['default via 10.1.0.254', '::/0 via fd00:1::fe'],
+        backends: ['10.3.0.0/16 via 10.2.0.254', 'fd00:3::/32 via fd00:2::fe'],
+      } as const
+      for (const side of ['clients', 'backends'] as const) {
+        await lab.balancer.ip(...routes[side].map(route => `route replace ${route} mtu ${NARROW}`))
+        await daemonHasSeen()
         for (const { vip, index } of families) {
           await forget()
-          t.match(
-            await download(seenBy(lab, far1), inUrl(vip), FILE),
-            isWhole,
-            `${vip} by ${device}, download`,
-          )
-          t.match(await upload(seenBy(lab, far1), inUrl(vip), FILE), isWhole, `${vip} by ${device}, upload`)
+          t.match(await download(seenBy(lab, far1), inUrl(vip), FILE), isWhole, `${vip}, ${side}, download`)
+          t.match(await upload(seenBy(lab, far1), inUrl(vip), FILE), isWhole, `${vip}, ${side}, upload`)
           const client = ADDRESSES.far1[index]
           const known =
-            device === 'eth0'
+            side === 'clients'
               ? await Promise.all(lab.routed.map(backend => knownMtu(backend, client)))
               : [await knownMtu(far1, vip)]
-          t.same([...new Set(known.filter(mtu => mtu !== null))], [NARROW], `${vip} by ${device}`)
+          t.same([...new Set(known.filter(mtu => mtu !== null))], [NARROW], `${vip}, ${side}: told`)
         }
-        await lab.balancer.ip(`link set ${device} mtu 1500`)
+        await lab.balancer.ip(...routes[side].map(route => `route replace ${route}`))
       }
     }),
   )
