@@ -73,12 +73,12 @@ const reachOf = (service: Service, backend: Backend): Reach | null => {
 }
 
 /** By what was found for the packets as they leave: the same for the client's. */
-const asTheyCame = new WeakMap<Resolution, Resolution>()
+const asTheyCame = new WeakMap<Resolution, { readonly growth: number; readonly inner: Resolution }>()
 
 const shrunk = (found: Resolution, growth: number): Resolution => {
   if ('reason' in found || growth === 0) return found
   const before = asTheyCame.get(found)
-  if (before) return before
+  if (before?.growth === growth) return before.inner
   const less = (mtu: number): number => Math.max(0, mtu - growth)
   const { nextHop, learntMtu } = found
   const inner = {
@@ -86,7 +86,7 @@ const shrunk = (found: Resolution, growth: number): Resolution => {
     nextHop: { ...nextHop, mtu: less(nextHop.mtu) },
     ...(learntMtu === undefined ? {} : { learntMtu: less(learntMtu) }),
   }
-  asTheyCame.set(found, inner)
+  asTheyCame.set(found, { growth, inner })
   return inner
 }
 

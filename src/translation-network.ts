@@ -9,11 +9,13 @@ import type { WantedNeighbours } from './wanted-neighbours.js'
 export interface TranslationNetwork {
   /** Resolves when the ways back to clients, and what is known of the local addresses, are what they are to be. */
   follow(wanted: Wanted): Promise<void>
+  /** Those of some local addresses that may be used, in their order. */
+  readonly usable: (addresses: readonly string[]) => readonly string[]
 }
 
 export interface TranslationNetworkOptions {
   readonly clientRoutes: Pick<FollowedClientRoutes, 'use'>
-  readonly localAddresses: Pick<FollowedLocalAddresses, 'follow'>
+  readonly localAddresses: Pick<FollowedLocalAddresses, 'follow' | 'usable'>
   readonly neighbours: Pick<WantedNeighbours, 'use'>
   /** Called when the first translated backend comes. */
   readonly begin: () => void
@@ -27,6 +29,7 @@ export const createTranslationNetwork = ({
 }: TranslationNetworkOptions): TranslationNetwork => {
   let hasBegun = false
   return {
+    usable: localAddresses.usable,
     follow: async wanted => {
       const { services, snat } = wanted.config
       const isUsed =

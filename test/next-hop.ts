@@ -136,6 +136,27 @@ t.test('a gateway, of either family, is the next hop of a tunnelled backend', as
   }
 })
 
+t.test(
+  'a translated backend may be behind a gateway too, and its path takes what its route says',
+  async t => {
+    const known = { '1/10.0.0.254': neighbour(REACHABLE) }
+    const by = (changes: Partial<ResolveOptions>) =>
+      resolveNextHop(
+        tables([link(1)], known),
+        target({
+          address: '10.9.0.5',
+          isRouted: true,
+          route: route({ mtu: 1400 }, Uint8Array.of(10, 0, 0, 254)),
+          ...changes,
+        }),
+      )
+    t.match(by({}), { nextHop: { mac, mtu: 1400 }, neighbour: { address: '10.0.0.254' } })
+    t.match(by({ isRouted: false }), { reason: /dr needs a backend on the link/ })
+    const short = route({ mtu: 500 }, Uint8Array.of(10, 0, 0, 254))
+    t.match(by({ route: short, leastMtu: 576 }), { nextHop: { mtu: 576 } }, 'no router makes it shorter')
+  },
+)
+
 const known = { '1/10.0.0.11': neighbour(REACHABLE), '5/10.0.0.11': neighbour(REACHABLE) }
 const nextHopOf = (links: NetlinkLink[], options: Partial<ResolveOptions>) => {
   const resolution = resolveNextHop(tables(links, known), target(options))

@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap'
 import { addressText, shortAddressBytes } from '../src/address.js'
 import type { NetlinkEvent, NetlinkLink, NetlinkNeighbour, NetlinkRoute } from '../src/native.js'
+import type { NeighbourKey } from '../src/next-hop.js'
 import type { Target } from '../src/next-hop-target.js'
-import { createNextHops, type NextHopsOptions } from '../src/next-hops.js'
+import { createNextHops, type KernelChange, type NextHopsOptions } from '../src/next-hops.js'
 import { keepLog } from './control/fixtures/daemon.js'
 
 const FAR = '10.9.0.5'
@@ -221,4 +222,56 @@ t.test('of two answers that overtake each other the later question counts', asyn
   answers[0]!()
   await following
   t.match(nextHops.get(far), { nextHop: { mac: macOf(3) } })
+})
+
+t.test('others go by the same tables, and have neighbours asked for', async t => {
+  const { nextHops, changed, asked } = await open(t)
+  const told: KernelChange[] = []
+  let wanted: NeighbourKey[] = []
+  nextHops.accompany({ changed: what => void told.push(what), neighbours: () => wanted })
+  await changed({ kind: 'neighbour', change: 'new', neighbour: neighbour('10.0.0.7', 7) })
+  t.same(told.splice(0), [{ links: false, neighbours: true, addresses: false, routes: false }])
+  t.match(nextHops.tables.neighbour({ ifindex: 1, address: '10.0.0.7' }), { mac: macOf(7) })
+  await changed({ kind: 'link', change: 'new', link: link(2, { mtu: 1400 }) })
+  t.same(told.splice(0), [{ links: true, neighbours: false, addresses: false, routes: true }])
+  t.match(nextHops.tables.link(2), { mtu: 1400 })
+  const address = { ifindex: 1, address: shortAddressBytes(FAR), prefixLength: 32, scope: 0, flags: 0 }
+  await changed({ kind: 'address', change: 'new', address }, { kind: 'link', change: 'new', link: link(2) })
+  t.match(told.splice(0), [{ addresses: true, routes: true }])
+  await changed({ kind: 'overrun' })
+  t.same(told.splice(0), [{ links: true, neighbours: true, addresses: true, routes: true }])
+
+  wanted = [
+    { ifindex: 2, address: '10.0.0.9' },
+    { ifindex: 1, address: '10.0.0.1' },
+  ]
+  nextHops.askFor()
+  t.same(asked, ['2/10.0.0.9'], 'the other is known')
+  t.ok(nextHops.isUp(1))
+  t.notOk(nextHops.isUp(99))
+})
+
+t.test('routes may change for others alone: next hops are as they were', async t => {
+  const { nextHops, changed } = await open(t)
+  await nextHops.follow([far])
+  const told = new Promise<KernelChange>(resolve =>
+    nextHops.accompany({ changed: resolve, neighbours: () => [] }),
+  )
+  void changed({ kind: 'route', change: 'new', route: via(null) })
+  t.same(await told, { links: false, neighbours: false, addresses: false, routes: true })
+})
+
+t.test('a backend that no local address is of use for has no next hop, and says why', async t => {
+  let lacking: string | null = 'no local address'
+  const { nextHops } = await open(t, {
+    localAddresses: { lacking: (_, family) => (family === 4 ? lacking : null) },
+  })
+  const target: Target = { address: FAR, mac: null, isRouted: true, localAddresses: ['10.0.0.100'] }
+  const plain: Target = { address: FAR, mac: null, isRouted: true }
+  await nextHops.follow([target, plain])
+  t.match(nextHops.get(target), { reason: 'no local address', neighbour: null })
+  t.match(nextHops.get(plain), { nextHop: { mac: macOf(1) } })
+  lacking = null
+  nextHops.reconsider()
+  t.match(nextHops.get(target), { nextHop: { mac: macOf(1) } })
 })

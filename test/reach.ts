@@ -77,3 +77,48 @@ t.test('a tunnel without a source is an unresolved next hop', async t => {
   const reason = { reason: 'no route', neighbour: null }
   t.equal(resolutionOf(by(reason), bare, only(bare)), reason)
 })
+
+t.test('translated backends may be routed to; FULLNAT ones come from local addresses', async t => {
+  const nat = serviceOf('forward: nat')
+  t.same(targetOf(nat, only(nat)), { address: '10.0.0.1', mac: null, isRouted: true, leastMtu: 576 })
+  t.equal(tunnelOf(nat, only(nat)), null)
+  t.equal(targetOf(nat, only(nat)), targetOf(nat, only(nat)), 'the very same')
+  const full = serviceOf('forward: fullnat', 'local-addresses: [10.1.0.100, "fd00::100"]')
+  t.same(targetOf(full, only(full)), {
+    address: '10.0.0.1',
+    mac: null,
+    isRouted: true,
+    leastMtu: 576,
+    localAddresses: ['10.1.0.100', 'fd00::100'],
+  })
+  t.equal(targetOf(full, only(full)), targetOf({ ...full, ringSize: 251 }, only(full)))
+})
+
+t.test('what fits is said of the packets as clients send them', async t => {
+  const nextHop: NextHop = {
+    ifindex: 1,
+    mac: new Uint8Array(6),
+    sourceMac: new Uint8Array(6),
+    mtu: 1500,
+    source: null,
+  }
+  const found: Resolution = { nextHop, neighbour: null, learntMtu: 1500 }
+  const by = { get: () => found }
+  const full = serviceOf('forward: fullnat', 'local-addresses: [10.1.0.100, "fd00::100"]')
+  const [backend] = full.backends
+  const of = (vip: string, address: string) => {
+    const other = { ...backend!, address }
+    const service = { ...full, vip, backends: [other] }
+    const resolution = resolutionOf(by, service, other)
+    const { leastMtu } = targetOf(service, other)
+    return 'nextHop' in resolution
+      ? [resolution.nextHop.mtu, resolution.learntMtu, leastMtu]
+      : resolution.reason
+  }
+  t.same(of('192.0.2.10', '10.0.0.1'), [1500, 1500, 576])
+  t.same(of('2001:db8::10', 'fd00::1'), [1500, 1500, 1280])
+  t.same(of('192.0.2.10', 'fd00::1'), [1480, 1480, 596], 'the IPv6 header is longer')
+  t.same(of('2001:db8::10', '10.0.0.1'), [1520, 1520, 1260], 'and the IPv4 header shorter')
+  const again = { ...full, vip: '192.0.2.10', backends: [{ ...backend!, address: 'fd00::1' }] }
+  t.equal(resolutionOf(by, again, only(again)), resolutionOf(by, again, only(again)), 'the very same')
+})
