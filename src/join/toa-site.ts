@@ -55,7 +55,7 @@ export const findToaSite = async (wanted: ToaWanted): Promise<ToaSite | Finding>
     return refused(
       'toa-no-cgroup',
       'no cgroup v2 is mounted: programs that read TCP option 254 have nothing to be attached to',
-      'mount -t cgroup2 none /sys/fs/cgroup, or name a cgroup with --cgroup',
+      'mount -t cgroup2 none DIRECTORY, or name a cgroup with --cgroup; `ip netns exec` hides it, `nsenter --net=` does not',
     )
   const id = cgroupId(cgroup)
   if (id === null) return refused('toa-no-cgroup', `${cgroup} is no cgroup (v2)`, 'see `findmnt -t cgroup2`')

@@ -262,6 +262,22 @@ t.test('servers that listened before; SYN cookies', { skip }, async t => {
   t.same((await ask(site, { ...tell4, to, ack: toa(CLIENT4) })).told, client(CLIENT4))
 })
 
+t.test('a server with TCP Fast Open', { skip }, async t => {
+  const site = await openToaSite(t)
+  await site.backend.sysctl({ 'ipv4/tcp_fastopen': 3 })
+  await site.join(...BELIEVED)
+  await site.serve(BACKEND4, TELL, 'fastopen')
+  for (const [port, cookie] of [
+    [PORT, false],
+    [63881, true],
+  ] as const) {
+    const connection = await site.open({ ...tell4, syn: toa(CLIENT4, port) })
+    t.equal(/fe..f989/.test(connection.options), cookie, `port ${port}: ${connection.options}`)
+    t.same(await toldOf(connection), client(CLIENT4, port))
+    await connection.close()
+  }
+})
+
 t.test('join again keeps what is known; leave gives it up', { skip }, async t => {
   const site = await openWithServers(t)
   const connection = await site.open({ ...tell4, syn: toa(CLIENT4) })

@@ -1,13 +1,13 @@
 """A server that knows nothing of TOA: to each line it answers whom accept() and getpeername() have told it of.
 
-peer-server.py ADDRESS PORT [dual]    dual: IPv4 too
+peer-server.py ADDRESS PORT [dual|fastopen]    dual: IPv4 too
 """
 import json
 import socket
 import sys
 import threading
 
-address, port, *dual = sys.argv[1:]
+address, port, *words = sys.argv[1:]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
@@ -25,7 +25,9 @@ def serve(connection, accepted):
 with socket.socket(family, socket.SOCK_STREAM) as server:
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
-        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if "dual" in words else 1)
+    if "fastopen" in words:
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
     server.bind((address, int(port)))
     server.listen(64)
     print("ready", flush=True)

@@ -2,7 +2,8 @@
 
 toa-client.py INTERFACE OWN_MAC PEER_MAC    then a line of JSON each on stdin, answered by one on stdout:
 
-{"open": ID, "source": A, "port": P, "destination": B, "to": P, "syn": HEX, "ack": HEX}    {"open": true}
+{"open": ID, "source": A, "port": P, "destination": B, "to": P, "syn": HEX, "ack": HEX}
+                                           {"open": true, "options": HEX}: those of the SYN-ACK
 {"send": ID, "text": T, "options": HEX}    {"answer": T}: what came within PATIENCE_S, to a line's end
 {"close": ID}                              {"closed": true}
 
@@ -42,7 +43,7 @@ class Connection:
         self.destination = socket.inet_pton(self.family, destination)
         self.port, self.to = port, to
         self.sequence, self.acknowledged = 1000, 0
-        self.answer = b""
+        self.options = self.answer = b""
         self.has_ended = False
 
     def transmit(self, flags, options="", payload=b""):
@@ -80,7 +81,11 @@ class Connection:
                 return None
             segment = frame[34 : 14 + struct.unpack("!H", frame[16:18])[0]]
         peer, port, sequence, _, offset, flags = struct.unpack("!HHIIBB", segment[:14])
-        return (sequence, flags, segment[(offset >> 4) * 4 :]) if (peer, port) == (self.to, self.port) else None
+        if (peer, port) != (self.to, self.port):
+            return None
+        if flags & SYN:
+            self.options = segment[20 : (offset >> 4) * 4]
+        return sequence, flags, segment[(offset >> 4) * 4 :]
 
     def until(self, is_done):
         """Takes in what comes, in order."""
@@ -118,7 +123,7 @@ def obey(command):
         if not one.acknowledged:
             return {"open": False}
         one.transmit(ACK, command.get("ack", ""))
-        return {"open": True}
+        return {"open": True, "options": one.options.hex()}
     if "send" in command:
         one = connections[command["send"]]
         one.answer = b""
