@@ -4,7 +4,7 @@
  * the daemon is killed and replaced: first a script, then, until the time is over, whatever the seed yields, 8 changes at
  * least. Exits with 1 when a connection broke that should not have, when a backend was seen down that nothing had failed,
  * when a change moved no slot, when fewer than 50 connections lived on the slots that a scripted one moved, or when
- * packets went another way than --forward says (dr, ipip, gre, gue, mixed). Needs root.
+ * packets went another way than --forward says (dr, ipip, gre, gue, mixed, nat, fullnat). Needs root.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -14,7 +14,7 @@ import { closeAllNamespaces } from '../../src/lab/namespaces.js'
 import { seededRandom } from '../fixtures/random.js'
 import { type Change, createChanges, type RandomKind, randomKinds } from './changes.js'
 import { createJudge } from './judge.js'
-import { forwards, openSoak, PORT, RESTING_MS, RING_SIZE, SEED, SERVICES } from './site.js'
+import { clientOf, forwards, openSoak, PORT, RESTING_MS, RING_SIZE, SEED, SERVICES } from './site.js'
 
 const { values } = parseArgs({
   options: {
@@ -44,11 +44,14 @@ const say = (text: string): void => {
   process.stdout.write(`${((Date.now() - began) / 1000).toFixed(1).padStart(7)} s  ${text}\n`)
 }
 /** The modes that packets went by. */
-const forwardsSeen = (verdicts: Status['verdicts']): string[] =>
-  Object.entries(verdicts)
+const forwardsSeen = (verdicts: Status['verdicts']): string[] => {
+  const modes = Object.entries(verdicts)
     .filter(([, { packets }]) => packets !== '0')
-    .flatMap(([name]) => /^TX_(DR|IPIP|GRE|GUE)$/.exec(name)?.[1]?.toLowerCase() ?? [])
-    .sort()
+    .flatMap(
+      ([name]) => /^(?:TX|REDIRECT)_(DR|IPIP|GRE|GUE|NAT|FULLNAT|SNAT)(?:_REPLY)?$/.exec(name)?.[1] ?? [],
+    )
+  return [...new Set(modes.map(mode => mode.toLowerCase()))].sort()
+}
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void closeAllNamespaces().then(() => process.exit(1)))
@@ -77,7 +80,7 @@ try {
     seed: SEED,
     vip: VIP,
     port: PORT,
-    client: '10.0.0.1',
+    client: clientOf(forward),
     ringSize: RING_SIZE,
     onBroken: over => say(`BROKEN ${JSON.stringify(over)}`),
   })

@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url'
 import { type Client, connect } from '../../src/control/client.js'
 import { type Daemon, startDaemon } from '../../src/lab/daemon.js'
 import { type BackendHost, createLab, type Lab, VIP } from '../../src/lab/lab.js'
-import type { Host } from '../../src/lab/namespaces.js'
 import type { Running } from '../../src/lab/process.js'
 import { joinHost } from '../fixtures/joined.js'
 import { buildAnother } from '../fixtures/other-build.js'
@@ -61,8 +60,9 @@ const until = async (what: string, isSo: () => boolean, timeoutMs = 30_000): Pro
   }
 }
 
-const serve = async (host: Host, name: string): Promise<Running> => {
-  const running = host.start(soakProgram('server', name, String(PORT), VIP))
+const serve = async (host: BackendHost, name: string, forward: SoakForward): Promise<Running> => {
+  const address = isTranslated(forward) ? host.address : VIP
+  const running = host.start(soakProgram('server', name, String(PORT), address))
   await until(`${name} listens`, () => {
     const { stdout, stderr } = running.output()
     if (stderr) throw new Error(`${name}: ${stderr}`)
@@ -72,8 +72,21 @@ const serve = async (host: Host, name: string): Promise<Running> => {
 }
 
 /** How the backends are reached; `mixed`: by IPIP, every second one by GUE. */
-export const forwards = ['dr', 'ipip', 'gre', 'gue', 'mixed'] as const
+export const forwards = ['dr', 'ipip', 'gre', 'gue', 'mixed', 'nat', 'fullnat'] as const
 export type SoakForward = (typeof forwards)[number]
+
+/** Backends of translation are on a network of their own, and know nothing of the VIP. */
+const isTranslated = (forward: SoakForward): boolean => forward === 'nat' || forward === 'fullnat'
+/** The client's address. */
+export const clientOf = (forward: SoakForward): string => (isTranslated(forward) ? '10.0.1.1' : '10.0.0.1')
+const POOL = '10.0.8.0/28'
+/** What a backend's replies need to come back by the balancer. */
+const wayBack = (forward: SoakForward): readonly string[] =>
+  forward === 'nat'
+    ? ['route replace default via 10.0.0.2']
+    : forward === 'fullnat'
+      ? [`route replace ${POOL} via 10.0.0.2`]
+      : []
 
 /** What a backend's row says of its own. */
 const ownForward = (name: string, forward: SoakForward): object =>
@@ -94,7 +107,8 @@ const configOf = (
     ...(isChecked ? { health: check } : {}),
   }
   return JSON.stringify({
-    interfaces: ['eth0'],
+    interfaces: isTranslated(forward) ? ['eth0', 'eth1'] : ['eth0'],
+    ...(forward === 'fullnat' ? { 'local-addresses': [POOL] } : {}),
     seed: SEED,
     limits: { flows: 65536 },
     services: {
@@ -117,7 +131,9 @@ export interface SoakOptions extends Pick<ClientOptions, 'steady' | 'resting' | 
 }
 
 export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
-  const lab = await createLab({ backends: options.backends + 1, vips: [VIP] })
+  const { forward = 'dr' } = options
+  const arms = isTranslated(forward) ? 2 : 1
+  const lab = await createLab({ arms, backends: options.backends + 1, vips: [VIP] })
   try {
     const pinDir = `${await lab.mountBpffs()}/linimo/main`
     let another: string | undefined
@@ -125,13 +141,14 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
       mkdirSync(`${lab.directory}/other`)
       another = buildAnother(`${lab.directory}/other`)
     }
-    if (options.forward !== undefined && options.forward !== 'dr') {
+    if (isTranslated(forward)) await Promise.all(lab.backends.map(one => one.ip(...wayBack(forward))))
+    else if (forward !== 'dr') {
       const flags = ['--vip', VIP, '--interface', 'eth0', '--forward', 'ipip,gre,gue']
       await Promise.all(lab.backends.map(one => joinHost(lab, one, ...flags)))
     }
     const host = (name: string): BackendHost => lab.backends.find(one => one.name === name)!
     const servers = new Map<string, Running>()
-    for (const one of lab.backends) servers.set(one.name, await serve(one, one.name))
+    for (const one of lab.backends) servers.set(one.name, await serve(one, one.name, forward))
 
     const rows = lab.backends
       .slice(0, options.backends)
@@ -179,13 +196,14 @@ export const openSoak = async (options: SoakOptions): Promise<SoakSite> => {
         daemon.writeConfig(config)
       },
       startServer: async name => {
-        servers.set(name, await serve(host(name), name))
+        servers.set(name, await serve(host(name), name, forward))
       },
       killServer: async name => {
         await servers.get(name)!.stop('SIGKILL')
       },
       setLink: async (name, state) => {
-        await host(name).ip(`link set eth0 ${state}`)
+        // Routes go with the link; those of its own network come back with it.
+        await host(name).ip(`link set eth0 ${state}`, ...(state === 'up' ? wayBack(forward) : []))
       },
       leave: name => {
         client.stdin.write(`leave ${name}\n`)
