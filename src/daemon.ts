@@ -6,6 +6,7 @@ import type { Event, InterfaceStatus } from './control/protocol.js'
 import { createConnectionClock } from './dataplane/connection-clock.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
+import { shapeForPools } from './dataplane/pooling.js'
 import { createSweeper } from './dataplane/sweeper.js'
 import { createTables } from './dataplane/tables.js'
 import { createFlows, type Flows } from './flows/flows.js'
@@ -20,7 +21,7 @@ import { allowKernelLookups, kernelSettings } from './kernel-lookups.js'
 import { createLocalAddresses, type FollowedLocalAddresses } from './local-addresses-followed.js'
 import type { Log } from './log.js'
 import type { Exposition } from './metrics/exposition.js'
-import { type Config, forwardOf } from './model.js'
+import type { Config } from './model.js'
 import { loadNative, type NetlinkLink } from './native.js'
 import { createNextHops, type FollowedNextHops } from './next-hops.js'
 import { createPathMtus } from './path-mtu.js'
@@ -33,6 +34,7 @@ import { openHealthFile } from './state.js'
 import { createTranslationNetwork } from './translation-network.js'
 import type { Wanted } from './wanted.js'
 import { createWantedNeighbours } from './wanted-neighbours.js'
+import { natBackends, wantedPools } from './wanted-pools.js'
 
 /** Answers to packets without a backend: as many a second and CPU as Linux sends ICMP errors. */
 const REJECTS_PER_SECOND = 1000
@@ -127,9 +129,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       shape: shapeFor(config.limits, seedOf(config), {
         tracking: config.services.some(({ tracking }) => tracking !== 'never'),
         anyPort: config.services.some(({ port }) => port === 0),
-        nat: config.services.some(service =>
-          service.backends.some(backend => forwardOf(service, backend).mode === 'nat'),
-        ),
+        ...shapeForPools(wantedPools(config), natBackends(config)),
         answersPerSecond: REJECTS_PER_SECOND,
       }),
       log,

@@ -18,6 +18,7 @@ import { type Standing, takers } from './standing.js'
 import type { Telling } from './telling.js'
 import type { TranslationNetwork } from './translation-network.js'
 import { leavingOf, type Wanted } from './wanted.js'
+import { wantedPools } from './wanted-pools.js'
 import { wantedService } from './wanted-service.js'
 
 /** Among the names of what has changed: the interfaces are to be looked at. No service is called so. */
@@ -138,6 +139,7 @@ export const createEffect = (options: EffectOptions): Effect => {
       await tables.setInterfaces(attachments.entries())
     }
     await tables.setSeed(options.seedOf(config))
+    await tables.setPools(wantedPools(config, options.translation?.usable))
 
     const configured = new Map(config.services.map(service => [serviceIdentity(service), service]))
     const gone = [...running.keys(), ...tables.identities()].filter(identity => !configured.has(identity))

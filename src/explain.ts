@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { macText } from './address.js'
 import { parseConfig } from './config.js'
 import { Dataplane, shapeFor, type Verdict } from './dataplane/dataplane.js'
+import { shapeForPools } from './dataplane/pooling.js'
 import { createTables, type Tables } from './dataplane/tables.js'
 import { BalancerError } from './errors.js'
 import { type Encapsulation, encapsulationOf, reasonOf, type Way } from './explain-sizes.js'
@@ -23,6 +24,7 @@ import { createNextHops, type NextHops } from './next-hops.js'
 import { resolutionOf, targetOf, tunnelOf } from './reach.js'
 import { createRingBuilder } from './ring-builder.js'
 import { createRings } from './rings.js'
+import { natBackends, wantedPools } from './wanted-pools.js'
 import { translatedOf } from './wanted-service.js'
 
 export interface ExplainOptions {
@@ -151,6 +153,7 @@ export const createExplainer = async (
     dataplane = await Dataplane.load(
       shapeFor(config.limits, config.seed ?? NO_SEED, {
         anyPort: config.services.some(({ port }) => port === 0),
+        ...shapeForPools(wantedPools(config), natBackends(config)),
         trace: true,
       }),
     )
@@ -158,6 +161,7 @@ export const createExplainer = async (
     await nextHops.follow(
       config.services.flatMap(service => service.backends.map(backend => targetOf(service, backend))),
     )
+    await tables.setPools(wantedPools(config))
     await fill(config, tables, nextHops)
   } catch (cause) {
     nextHops.close()

@@ -78,6 +78,18 @@ export interface ConnectionTimeouts {
   readonly udpOnceMs: number
 }
 
+/** Those of Linux's own TCP tracking (IPVS). */
+export const DEFAULT_TIMEOUTS: ConnectionTimeouts = {
+  synSentMs: 120_000,
+  synReceivedMs: 60_000,
+  finWaitMs: 120_000,
+  closeWaitMs: 60_000,
+  lastAckMs: 30_000,
+  timeWaitMs: 120_000,
+  closeMs: 10_000,
+  udpOnceMs: 30_000,
+}
+
 /** Of a service with backends that are translated to. */
 export interface Translation {
   /** Where FULLNAT's connections come from; in the order of the file, prefixes in full. Without FULLNAT: none. */
@@ -95,6 +107,9 @@ export interface Snat {
   readonly localAddresses: readonly string[]
   readonly localPorts: PortRange
 }
+
+export const DEFAULT_IDLE_TIME_MS = 900_000
+export const DEFAULT_UDP_IDLE_TIME_MS = 60_000
 
 export interface Service {
   readonly name: string

@@ -1,6 +1,15 @@
 /** Reads one service with its health check and its backends. */
 import { addressFamily } from '../address.js'
-import type { Backend, ConnectionTimeouts, HashPart, HealthCheck, Ping, Service } from '../model.js'
+import {
+  type Backend,
+  type ConnectionTimeouts,
+  DEFAULT_IDLE_TIME_MS,
+  DEFAULT_UDP_IDLE_TIME_MS,
+  type HashPart,
+  type HealthCheck,
+  type Ping,
+  type Service,
+} from '../model.js'
 import { DEFAULT_RING_SIZE } from '../ring/size.js'
 import { formatDuration } from './durations.js'
 import { childPath, expectMap, type Fields, readFields } from './fields.js'
@@ -186,8 +195,8 @@ export const finishService = (draft: ServiceDraft, defaults: ServiceDefaults): S
     hash: values.hash ?? WHOLE_FLOW,
     noBackend: values['no-backend'] ?? 'reject',
     tracking: values.tracking ?? 'on-change',
-    idleTimeMs: values['idle-time'] ?? 15 * 60_000,
-    udpIdleTimeMs: values['udp-idle-time'] ?? 60_000,
+    idleTimeMs: values['idle-time'] ?? DEFAULT_IDLE_TIME_MS,
+    udpIdleTimeMs: values['udp-idle-time'] ?? DEFAULT_UDP_IDLE_TIME_MS,
     leaveDeadlineMs: values['leave-deadline'] ?? 3_600_000,
     lastResort: values['last-resort'] ?? 'drained',
     health,

@@ -1,5 +1,11 @@
 /** What NAT and FULLNAT take besides addresses: `timeouts`, `toa`, `local-ports`. */
-import { type ConnectionTimeouts, isTranslated, type PortRange, type Translation } from '../model.js'
+import {
+  type ConnectionTimeouts,
+  DEFAULT_TIMEOUTS,
+  isTranslated,
+  type PortRange,
+  type Translation,
+} from '../model.js'
 import { childPath, expectMap, readFields } from './fields.js'
 import { modeFrom } from './forward.js'
 import type { Position, Report } from './problem.js'
@@ -7,17 +13,6 @@ import { timeoutsShape } from './schema.js'
 import type { ServiceDraft } from './service.js'
 import type { Node } from './source.js'
 
-/** Those of Linux's own TCP tracking (IPVS). */
-export const DEFAULT_TIMEOUTS: ConnectionTimeouts = {
-  synSentMs: 120_000,
-  synReceivedMs: 60_000,
-  finWaitMs: 120_000,
-  closeWaitMs: 60_000,
-  lastAckMs: 30_000,
-  timeWaitMs: 120_000,
-  closeMs: 10_000,
-  udpOnceMs: 30_000,
-}
 export const DEFAULT_LOCAL_PORTS: PortRange = { first: 1024, last: 65535 }
 
 const keys: Readonly<Record<keyof typeof timeoutsShape, keyof ConnectionTimeouts>> = {

@@ -72,6 +72,10 @@ export interface BackendStore {
   flags(id: number): number
   /** A NAT backend's: only its requests' flows tell which service its replies are of. */
   setByFlow(id: number, byFlow: boolean): void
+  /** Grows with each change of setByFlow. */
+  flowChanges(): number
+  /** Whether some backend of a service is by flow. */
+  hasByFlow(service: number): boolean
   /** Those of a service that are NAT, as they are written. */
   natOf(service: number, protocol: number, vip: End): readonly NatBackend[]
   /** Ids of a service's former backends that are not free yet: what they have counted is still theirs. */
@@ -188,6 +192,7 @@ export const createBackendStore = (
   const lastWritten = new Map<number, { readonly wanted: WantedBackend; readonly idle: number }>()
   const dying = new Map<number, Dying>()
   const byFlow = new Set<number>()
+  let flowChanges = 0
 
   const recordOf = (id: number) =>
     backendLayout.decode(new Uint8Array(words.buffer, id * backendLayout.size, backendLayout.size))
@@ -301,9 +306,13 @@ export const createBackendStore = (
           flags: isByFlow ? record.flags | BACKEND_BY_FLOW : record.flags & ~BACKEND_BY_FLOW,
         }),
       )
+      flowChanges++
       if (isByFlow) byFlow.add(id)
       else byFlow.delete(id)
     },
+    flowChanges: () => flowChanges,
+    hasByFlow: service =>
+      byFlow.size > 0 && [...(byService.get(service)?.values() ?? [])].some(id => byFlow.has(id)),
     natOf: (service, protocol, vip) =>
       [...(byService.get(service)?.values() ?? [])].flatMap(id => {
         if (modeOf(id) !== forwardMode.FORWARD_NAT) return []

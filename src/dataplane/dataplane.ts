@@ -16,7 +16,7 @@ import { type FoundLink, openPins, type Pins } from './pins.js'
 import { createTurns } from './turns.js'
 import { type Verdict, verdictNames } from './verdicts.js'
 
-export { cacheBits, type Shape, shapeFor } from './load.js'
+export { cacheBits, type MapName, type Shape, shapeFor } from './load.js'
 export { type Verdict, verdictNames } from './verdicts.js'
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
@@ -44,6 +44,16 @@ const adoptedShape = (wanted: Shape, found: Shape): Shape => ({
   testClock: wanted.testClock,
   trace: wanted.trace,
   nat: found.nat || wanted.nat,
+  ...(found.numbers === 0 ? connectionsOf(wanted) : {}),
+})
+
+const connectionsOf = ({ numbers, indexBits, snatPrefixes, snatPool, localNet, localMask }: Shape) => ({
+  numbers,
+  indexBits,
+  snatPrefixes,
+  snatPool,
+  localNet,
+  localMask,
 })
 
 /** A link whose interface has gone has nothing to be moved. */
@@ -203,19 +213,32 @@ export class Dataplane {
    * Loads a second program of another shape, has its new maps filled, and moves every interface over by link update.
    * Maps that keep their size are shared; `fill` sees the new ones through `memory` of the Dataplane it is given.
    *
-   * @param fill when it returns false nothing is moved; a function that it returns is called when all is
+   * @param fill  when it returns false nothing is moved; a function that it returns is called when all is
+   * @param fresh maps that are not shared whatever their size
    * @returns whether it was moved
    * @throws BalancerError `ERR_LIMIT` when flows that must be remembered have no room; nothing is moved then
    */
-  reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
-    return this.#inTurn(() => this.#reshape(shape, fill))
+  reshape(
+    shape: Shape,
+    fill: (next: Dataplane) => unknown,
+    fresh: readonly MapName[] = [],
+  ): Promise<boolean> {
+    return this.#inTurn(() => this.#reshape(shape, fill, fresh))
   }
 
-  async #reshape(shape: Shape, fill: (next: Dataplane) => unknown): Promise<boolean> {
+  async #reshape(
+    shape: Shape,
+    fill: (next: Dataplane) => unknown,
+    fresh: readonly MapName[],
+  ): Promise<boolean> {
     const before = this.#loaded
     const keepsFlows = before.shape.tracking && shape.tracking
+    // The connection index is laid out by the keys that follow from the seed.
+    const unshared = new Set<MapName>(
+      shape.seed === before.shape.seed ? fresh : [...fresh, 'connection_index'],
+    )
     const present = {
-      maps: before.maps,
+      maps: new Map([...before.maps].filter(([name]) => !unshared.has(name))),
       serviceSeed: null,
       tailBits: keepsFlows ? before.tailBits : null,
     }

@@ -2,13 +2,16 @@
 import { BalancerError } from '../errors.js'
 import { type Limits, serviceIdentity } from '../model.js'
 import type { WantedBackend } from './backends.js'
-import { cacheBits, type Dataplane, type Shape } from './dataplane.js'
+import { cacheBits, type Dataplane, type MapName, type Shape } from './dataplane.js'
 import { writeInterfaces } from './entry-interfaces.js'
-import { GRACE_MS, type Held, type HeldService, type WantedService } from './held.js'
+import { GRACE_MS, type Held, type HeldService, type WantedPools, type WantedService } from './held.js'
 import { slotLayout } from './layout.js'
-import { bucketsForEntries } from './open-table.js'
+import { isSameNumbering, isSamePlan } from './pool-plan.js'
+import { writePools, writeSnatPrefixes } from './pool-tables.js'
+import { createPooling, localAddressesOf, type PoolChange, poolShape } from './pooling.js'
 import { createReplyTable } from './replies.js'
-import { isTracking, serviceEntryOf } from './service-rules.js'
+import { entryOf, movedEntry, writeAllTimes } from './service-entries.js'
+import { isTracking } from './service-rules.js'
 import { bucketsFor, createServiceTable } from './service-table.js'
 import { createRingSlots, type RingSlots, slotMemory } from './slots.js'
 import { createTurns } from './turns.js'
@@ -33,7 +36,9 @@ export interface GrowthOptions {
 
 export interface Growth {
   /** Loads a program with room for more, or laid out by another seed, and moves over to it. @throws BalancerError `ERR_LIMIT` */
-  reshape(change: Partial<Shape>): Promise<void>
+  reshape(change: Partial<Shape>, pools?: PoolChange): Promise<void>
+  /** The pools of a configuration. @throws BalancerError `ERR_LIMIT` */
+  setPools(wanted: WantedPools): Promise<void>
   /** For all that a put brings; ring slots are taken one ring at a time. @throws BalancerError `ERR_LIMIT` */
   makeRoom(wanted: readonly WantedService[]): Promise<void>
   /**
@@ -44,6 +49,9 @@ export interface Growth {
   /** A ring that nobody owns. @throws BalancerError `ERR_LIMIT` */
   freshSlots(size: number): Promise<RingSlots>
 }
+
+const POOL_MAPS = ['local_addresses', 'pools', 'snat_prefixes'] as const
+const CONNECTION_MAPS = ['connections', 'connection_index'] as const
 
 const double = (capacity: number, needed: number): number => {
   let next = capacity
@@ -63,17 +71,25 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
    * False: a service finds no room, and the next seed may do better. Else what is to be done when the program has been
    * moved over; until then nothing here is touched.
    */
-  const fill = (next: Dataplane): false | (() => void) => {
+  const fill = (next: Dataplane, { plan, snat }: PoolChange): false | (() => void) => {
     const table = createServiceTable(next.memory('services'), next.serviceSeed, GRACE_MS, now)
     const entries = new Map(
       [...services.values()].map(
-        at => [at, at.wanted ? serviceEntryOf(at.wanted.service, at, next.shape.seed) : at.entry] as const,
+        at =>
+          [
+            at,
+            at.wanted ? entryOf(held, at, next.shape.seed, plan) : movedEntry(at, held.pools, plan),
+          ] as const,
       ),
     )
     for (const entry of [...entries.values(), ...held.vips.all()])
       if (entry && !table.put(entry)) return false
     const replies = createReplyTable(next.memory('replies'), next.serviceSeed, GRACE_MS, now)
-    if (!held.replies.fill(replies)) return false
+    const local = localAddressesOf(plan)
+    if (!held.replies.fill(replies, local)) return false
+    writePools(next.memory('pools'), next.memory('local_addresses'), plan)
+    writeSnatPrefixes(next.memory('snat_prefixes'), snat)
+    writeAllTimes(next.memory('connection_times'), held, next.shape.services)
 
     const before = dataplane.memory('slots')
     const after = next.memory('slots')
@@ -86,7 +102,9 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
       backends.moveTo(next.memory('backends'), next.shape.backends)
       held.slots = slotMemory(after)
       held.table = table
-      held.replies.moveTo(replies)
+      held.replies.moveTo(replies, local)
+      held.pools = plan
+      held.snat = snat
       for (const [at, entry] of entries) {
         at.slots.moveTo(held.slots)
         at.entry = entry
@@ -110,11 +128,19 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
     }
   }
 
-  const moveTo = async (change: Partial<Shape>): Promise<void> => {
-    const shape = shapeWith(change)
+  const moveTo = async (
+    change: Partial<Shape>,
+    pools: PoolChange = { plan: held.pools, snat: held.snat, snatPool: dataplane.shape.snatPool },
+  ): Promise<void> => {
+    const shape = shapeWith({ ...change, ...poolShape(pools) })
+    const isSame = isSamePlan(pools.plan, held.pools) && pools.snat.join() === held.snat.join()
+    const fresh: MapName[] = [
+      ...(isSame ? [] : POOL_MAPS),
+      ...(isSameNumbering(pools.plan, held.pools) ? [] : CONNECTION_MAPS),
+    ]
     held.isMoving = true
     try {
-      for (let attempt = 0; !(await dataplane.reshape(shape, fill)); attempt++)
+      for (let attempt = 0; !(await dataplane.reshape(shape, next => fill(next, pools), fresh)); attempt++)
         if (attempt === MAX_RESEEDS)
           throw new BalancerError('ERR_LIMIT', `no room for ${services.size} services in the service table`)
     } finally {
@@ -123,7 +149,10 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
     serviceIds.grow(shape.services)
     regions.grow(shape.slots)
   }
-  const reshape = (change: Partial<Shape>): Promise<void> => inTurn(() => moveTo(change))
+  const reshape = (change: Partial<Shape>, pools?: PoolChange): Promise<void> =>
+    inTurn(() => moveTo(change, pools))
+
+  const pooling = createPooling(held, reshape)
 
   const takeRegion = async (size: number): Promise<number> => {
     const base = regions.take(size)
@@ -137,6 +166,7 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
 
   return {
     reshape,
+    setPools: pooling.setPools,
     makeRoom: async wanted => {
       const fresh = wanted.filter(({ service }) => !services.has(serviceIdentity(service))).length
       const freshBackends = wanted.reduce((sum, { service, backends: all }) => {
@@ -154,19 +184,12 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
         if (change.backends === shape.backends)
           throw new BalancerError('ERR_LIMIT', `more than ${MAX_BACKENDS - 1} backends in all`)
       }
-      const freshNat = wanted.reduce((sum, { service, backends: all }) => {
-        const before = services.get(serviceIdentity(service))?.wanted?.backends
-        return sum + all.filter((one, i) => one.translated?.mode === 'nat' && one !== before?.[i]).length
-      }, 0)
-      if (!shape.nat && freshNat > 0) change.nat = true
-      const buckets = bucketsForEntries(held.replies.count() + freshNat)
-      if (buckets > shape.replies) change.replies = buckets
       if (!shape.anyPort && wanted.some(({ service }) => service.port === 0)) change.anyPort = true
       if (!shape.tracking && wanted.some(({ service }) => isTracking(service))) {
         change.tracking = true
         change.flows = flows
       }
-      if (Object.keys(change).length > 0) await reshape(change)
+      await pooling.makeRoom(wanted, change)
     },
     fit: async limits => {
       const { shape } = dataplane
@@ -178,8 +201,8 @@ export const createGrowth = (held: Held, { onRefused }: GrowthOptions = {}): Gro
         change.serviceBuckets = bucketsFor(shape.services)
       if (shape.anyPort && ![...services.values()].some(({ entry }) => entry?.port === 0))
         change.anyPort = false
-      if (shape.nat && !held.replies.has().nat) change.nat = false
-      if (Object.keys(change).length > 0) await reshape(change)
+      if (shape.nat && !held.replies.hasNat()) change.nat = false
+      await pooling.fit(change)
 
       flows = limits.flows
       if (!shape.tracking || cacheBits({ flows, tracking: true }) === cacheBits(shape)) {

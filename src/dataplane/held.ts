@@ -1,10 +1,12 @@
 /** What the data plane's tables hold, as the control process knows it; at first what an earlier process left there. */
 import { addressText } from '../address.js'
-import { type Service, serviceIdentity } from '../model.js'
+import { type Service, type Snat, serviceIdentity } from '../model.js'
 import { createIds, createRegions, type IdAllocator, type RegionAllocator } from './allocator.js'
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, readInterfaces } from './entry-interfaces.js'
+import type { PoolPlan, PoolWish } from './pool-plan.js'
+import { readPools, readSnatPrefixes } from './pool-tables.js'
 import { createReplies, createReplyTable, type Replies } from './replies.js'
 import { protocolOf } from './service-rules.js'
 import { createServiceTable, type ServiceEntry, type ServiceTable } from './service-table.js'
@@ -38,6 +40,16 @@ export interface HeldService {
   writtenInAll: number
 }
 
+/** The pools of a configuration. */
+export interface WantedPools {
+  /** No address is in two of them. */
+  readonly pools: readonly PoolWish[]
+  /** Whose own connections are translated, and from which addresses: all of one pool; null: nobody's. */
+  readonly snat: Pick<Snat, 'prefixes' | 'localAddresses'> | null
+  /** Connections of NAT by flow, where there are such backends. */
+  readonly natFlows: number
+}
+
 /** The parts that move to other memory when the data plane is loaded anew are replaced. */
 export interface Held {
   readonly dataplane: Dataplane
@@ -50,6 +62,11 @@ export interface Held {
   table: ServiceTable
   readonly vips: VipEntries
   readonly replies: Replies
+  pools: PoolPlan
+  /** Whose own connections are translated: prefixes. */
+  snat: readonly string[]
+  /** null: not said yet; what an earlier process left goes on. */
+  wantedPools: WantedPools | null
   interfaces: readonly EntryInterface[]
   /** It is about to move to another program's maps: slots are not to be written meanwhile. */
   isMoving: boolean
@@ -103,6 +120,9 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
     slots,
     table,
     vips: createVipEntries(table.entries(), () => held.table),
+    pools: readPools(dataplane.memory('pools'), dataplane.memory('local_addresses'), shape.numbers),
+    snat: readSnatPrefixes(dataplane.memory('snat_prefixes'), shape.snatPrefixes),
+    wantedPools: null,
     replies: createReplies(
       createReplyTable(dataplane.memory('replies'), serviceSeed, GRACE_MS, now),
       new Map(

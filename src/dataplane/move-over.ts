@@ -1,20 +1,24 @@
 /** From one program to another whose maps are not all the same: what the first has counted and remembered goes along. */
 import { BalancerError } from '../errors.js'
+import { hashKeys } from '../flow-hash.js'
 import type { Log } from '../log.js'
 import { loadNative } from '../native.js'
+import { type ConnectionJob, createConnectionCopier } from './connection-copier.js'
 import { carryCounts, countNames } from './count-carry.js'
-import { clockScale } from './flow-clock.js'
+import { clockScale, connectionTime } from './flow-clock.js'
 import { type CopyJob, createFlowCopier } from './flow-copier.js'
 import { formatOf, ownFormat } from './flow-entry.js'
 import type { FoundMap } from './generation.js'
 import { flowLayout } from './layout.js'
 import { formerRow, type Loaded, type MapName, type Shape } from './load.js'
 import { mapTexts, parseLayout } from './map-layout.js'
+import { numberMap } from './pool-plan.js'
+import { readPools } from './pool-tables.js'
 
 /** What the program that runs so far uses. */
 export interface Former {
   readonly maps: ReadonlyMap<MapName, FoundMap>
-  readonly shape: Pick<Shape, 'tracking' | 'backends' | 'services'>
+  readonly shape: Pick<Shape, 'tracking' | 'backends' | 'services' | 'numbers'>
 }
 
 /** This build's own. */
@@ -70,6 +74,34 @@ const copyJob = ({ maps, shape }: Former, to: Loaded): CopyJob | string | null =
   }
 }
 
+/** What connections are read by. */
+const connectionMaps = ['connections', 'connection_index', 'pools', 'local_addresses', 'backends'] as const
+
+/** null: there are none, or both programs have the same. A string: they cannot be copied. */
+const connectionJob = async ({ maps, shape }: Former, to: Loaded): Promise<ConnectionJob | string | null> => {
+  if (shape.numbers === 0 || to.shape.numbers === 0) return null
+  const idOf = (name: MapName): number | undefined => maps.get(name)?.map.info.id
+  const isSame = (name: MapName): boolean => idOf(name) === to.maps.get(name)!.info.id
+  if (isSame('connections') && isSame('connection_index')) return null
+  for (const name of connectionMaps)
+    if (!maps.get(name)?.isSame)
+      return `its map ${name} is ${maps.has(name) ? 'laid out otherwise' : 'missing'}`
+  const found = (name: MapName) => maps.get(name)!.map
+  const [before, after] = [
+    readPools(await found('pools').mmap(), await found('local_addresses').mmap(), shape.numbers),
+    readPools(to.memory.get('pools')!, to.memory.get('local_addresses')!, to.shape.numbers),
+  ]
+  return {
+    from: found('connections').fd,
+    to: isSame('connections') ? null : to.maps.get('connections')!.fd,
+    index: to.maps.get('connection_index')!.fd,
+    numbers: numberMap(before, after),
+    keys: hashKeys(to.shape.seed),
+    backends: found('backends').fd,
+    now: connectionTime(jiffiesOf(to), loadNative().tickNs),
+  }
+}
+
 /** Marks of slots whose flows found no place. */
 const carryPressure = async ({ maps, shape }: Former, to: Loaded): Promise<void> => {
   const from = maps.get('pressure')
@@ -108,6 +140,31 @@ export const moveOver = async (
       )
   }
 
+  const connections = await connectionJob(former, to)
+  if (typeof connections === 'string')
+    log.error(
+      { event: 'connections.lost', reason: connections },
+      'the connections cannot be read: those that were translated end',
+    )
+  const connectionCopier = createConnectionCopier()
+  try {
+    if (connections !== null && typeof connections !== 'string') {
+      const { copied, lost } = await connectionCopier.copy(connections)
+      log.info({ event: 'connections.copied', connections: copied, lost }, 'the connections were copied')
+    }
+    await moveFlows(former, to, log, move)
+    const { copied, lost } = await connectionCopier.merge()
+    if (copied + lost > 0)
+      log.info({ event: 'connections.merged', connections: copied, lost }, 'those that came meanwhile too')
+  } finally {
+    await connectionCopier.close()
+  }
+  for (const carry of carries) await carry.again()
+  await carryPressure(former, to)
+}
+
+/** Moves, with what the flow cache has. */
+const moveFlows = async (former: Former, to: Loaded, log: Log, move: () => Promise<void>): Promise<void> => {
   const copier = createFlowCopier()
   const job = copyJob(former, to)
   if (typeof job === 'string')
@@ -141,6 +198,4 @@ export const moveOver = async (
     throw error
   }
   await copier.end(true)
-  for (const carry of carries) await carry.again()
-  await carryPressure(former, to)
 }

@@ -9,9 +9,10 @@ import type { WantedBackend } from './backends.js'
 import { unitsOf } from './flow-clock.js'
 import type { Growth } from './growth.js'
 import { type Held, type HeldService, keepVips, takeService, type WantedService } from './held.js'
-import { backendFlags } from './layout.js'
+import { backendFlags, serviceFlags } from './layout.js'
 import type { NatBackend } from './replies.js'
-import { breakingEntry, idleMs, serviceEntryOf } from './service-rules.js'
+import { entryOf, writeTimes } from './service-entries.js'
+import { breakingEntry, idleMs } from './service-rules.js'
 import type { OwnerRules } from './slot.js'
 import type { RingSlots } from './slots.js'
 
@@ -63,6 +64,21 @@ export const createPutting = (
       natBackends.set(backend, one)
       return [one]
     })
+
+  /** A backend that two services have may be by flow for both of them from here on, or no longer. */
+  let refreshed = backends.flowChanges()
+  const refreshFlags = (): void => {
+    if (backends.flowChanges() === refreshed) return
+    refreshed = backends.flowChanges()
+    for (const at of services.values()) {
+      if (!at.wanted || !at.entry) continue
+      const flag = serviceFlags.SERVICE_CONNECTIONS
+      const next = entryOf(held, at, dataplane.shape.seed)
+      if (((next.flags ^ at.entry.flags) & flag) === 0) continue
+      at.entry = next
+      held.table.put(next)
+    }
+  }
 
   /** A service that was not there: a ring and an id of its own. */
   const openService = async (size: number): Promise<HeldService> => {
@@ -133,13 +149,15 @@ export const createPutting = (
     }
     const found = at.wanted ? null : at.entry
     Object.assign(at, { wanted, ids, listed })
-    at.entry = serviceEntryOf(service, at, dataplane.shape.seed)
+    writeTimes(dataplane.memory('connection_times'), at)
+    at.entry = entryOf(held, at, dataplane.shape.seed)
     const broken = found && breakingEntry(found, at.entry)
     if (broken) options.onBroken?.(service.name, broken)
     services.set(name, at)
     // The service last: while it is not there nobody has met it, and all of this can be taken back.
     if (!held.vips.put(service) || !held.table.put(at.entry)) await reshape({})
     held.replies.setNat(at.id, nat)
+    refreshFlags()
     for (const id of gone) backends.retire(id)
     if (isResized) regions.free(former.base, former.size)
     return written

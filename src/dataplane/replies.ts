@@ -76,6 +76,9 @@ const localEntry = ({ addr, number }: NumberedAddress): ReplyEntry => ({
 const keyOf = ({ addr, port }: End, protocol: number): string =>
   `${Buffer.from(addr).toString('hex')}:${port}/${protocol}`
 
+const byKey = (addresses: readonly NumberedAddress[]): Map<string, NumberedAddress> =>
+  new Map(addresses.map(one => [keyOf({ ...one, port: 0 }, 0), one]))
+
 /** By address, port and protocol of the backend: those that share it. */
 type Users = Map<string, Map<number, NatBackend>>
 
@@ -87,9 +90,11 @@ const isByFlow = (users: Users, { backend, protocol }: NatBackend): boolean =>
 
 export interface Replies {
   /** Entries that there are. */
-  count(): number
-  /** Whether some NAT backend is there, and whether one is told by its flow. */
-  has(): { readonly nat: boolean; readonly byFlow: boolean }
+  nats(): number
+  /** Of NAT backends. */
+  hasNat(): boolean
+  /** Whether one of them is told by its flow. */
+  hasByFlow(): boolean
   /** Whether one would be by flow with these of some services. @param wanted by service */
   wouldBeByFlow(wanted: ReadonlyMap<number | string, readonly NatBackend[]>): boolean
   /**
@@ -98,11 +103,12 @@ export interface Replies {
   setNat(service: number, backends: readonly NatBackend[]): boolean
   /** Those that were set last, or found. */
   natOf(service: number): readonly NatBackend[]
+  /** Local addresses, instead of those that there were; false: as of setNat. */
   setLocal(addresses: readonly NumberedAddress[]): boolean
-  /** All of them in another table. False: no room. */
-  fill(table: ReplyTable): boolean
-  /** From here on that one is kept. */
-  moveTo(table: ReplyTable): void
+  /** All NAT backends, and these local addresses, in another table. False: no room. */
+  fill(table: ReplyTable, local: readonly NumberedAddress[]): boolean
+  /** From here on that one is kept, which was filled so. */
+  moveTo(table: ReplyTable, local: readonly NumberedAddress[]): void
 }
 
 /**
@@ -180,11 +186,9 @@ export const createReplies = (
   for (const key of users.keys()) if (!known.has(key)) write(key, [])
 
   return {
-    count: () => users.size + local.size,
-    has: () => ({
-      nat: users.size > 0,
-      byFlow: [...users.values()].some(there => isByFlow(users, there.values().next().value!)),
-    }),
+    nats: () => users.size,
+    hasNat: () => users.size > 0,
+    hasByFlow: () => [...users.values()].some(there => isByFlow(users, there.values().next().value!)),
     wouldBeByFlow: wanted => {
       const after: Users = new Map()
       const addTo = (of: number | string, backends: readonly NatBackend[]): void => {
@@ -214,7 +218,7 @@ export const createReplies = (
     },
     natOf: service => byService.get(service) ?? [],
     setLocal: addresses => {
-      const next = new Map(addresses.map(one => [keyOf({ ...one, port: 0 }, 0), one]))
+      const next = byKey(addresses)
       for (const [key, { addr }] of local) if (!next.has(key)) table.remove({ addr, port: 0, protocol: 0 })
       let hasRoom = true
       for (const [key, one] of next)
@@ -222,13 +226,14 @@ export const createReplies = (
       local = next
       return hasRoom
     },
-    fill: to => {
+    fill: (to, addresses) => {
       for (const key of users.keys()) if (!to.put(entryOf(key)!)) return false
-      for (const one of local.values()) if (!to.put(localEntry(one))) return false
+      for (const one of addresses) if (!to.put(localEntry(one))) return false
       return true
     },
-    moveTo: to => {
+    moveTo: (to, addresses) => {
       table = to
+      local = byKey(addresses)
     },
   }
 }

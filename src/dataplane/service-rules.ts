@@ -1,9 +1,15 @@
 /** What a configured service means for the data plane. Pure. */
 import { addressBytes } from '../address.js'
 import { hashMask, hashSeed } from '../flow-hash.js'
-import type { Protocol, Service } from '../model.js'
+import {
+  DEFAULT_IDLE_TIME_MS,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_UDP_IDLE_TIME_MS,
+  type Protocol,
+  type Service,
+} from '../model.js'
 import { unitsOf } from './flow-clock.js'
-import { serviceFlags } from './layout.js'
+import { connectionTimesLayout, serviceFlags } from './layout.js'
 import type { ServiceEntry } from './service-table.js'
 
 export const IPPROTO: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 }
@@ -39,11 +45,55 @@ export interface ServicePlace {
   readonly slots: { readonly base: number; readonly size: number }
 }
 
+/** What a service's backends make of it. */
+export interface ServiceConnections {
+  /** The index of its pool of IPv4 local addresses. */
+  readonly pool: number
+  /** Some backend is FULLNAT. */
+  readonly fullnat: boolean
+  /** Some backend is NAT by flow. */
+  readonly byFlow: boolean
+}
+
+const noConnections: ServiceConnections = { pool: 0, fullnat: false, byFlow: false }
+
+const connectionFlags = (
+  { protocol, translation }: Service,
+  { fullnat, byFlow }: ServiceConnections,
+): number =>
+  (fullnat || byFlow ? serviceFlags.SERVICE_CONNECTIONS : 0) |
+  (fullnat && protocol === 'tcp' && (translation?.toa ?? true) ? serviceFlags.SERVICE_TOA : 0)
+
+const seconds = (ms: number): number => Math.min(0xffff, Math.ceil(ms / 1000))
+
+/** How long connections live, by state; without a service: SNAT's. */
+export const connectionTimesOf = (
+  service: Pick<Service, 'idleTimeMs' | 'udpIdleTimeMs' | 'translation'> = {
+    idleTimeMs: DEFAULT_IDLE_TIME_MS,
+    udpIdleTimeMs: DEFAULT_UDP_IDLE_TIME_MS,
+  },
+): Uint8Array => {
+  const { timeouts = DEFAULT_TIMEOUTS } = service.translation ?? {}
+  return connectionTimesLayout.encode({
+    synSent: seconds(timeouts.synSentMs),
+    synReceived: seconds(timeouts.synReceivedMs),
+    established: seconds(service.idleTimeMs),
+    finWait: seconds(timeouts.finWaitMs),
+    closeWait: seconds(timeouts.closeWaitMs),
+    lastAck: seconds(timeouts.lastAckMs),
+    timeWait: seconds(timeouts.timeWaitMs),
+    close: seconds(timeouts.closeMs),
+    udp: seconds(service.udpIdleTimeMs),
+    udpOnce: seconds(timeouts.udpOnceMs),
+  })
+}
+
 /** @param seed 32 hex digits: keys the flow hash */
 export const serviceEntryOf = (
   service: Service,
   { id, slots: { base, size } }: ServicePlace,
   seed: string,
+  connections = noConnections,
 ): ServiceEntry => ({
   addr: addressBytes(service.vip),
   port: service.port,
@@ -51,7 +101,9 @@ export const serviceEntryOf = (
   flags:
     (service.noBackend === 'reject' ? serviceFlags.SERVICE_REJECT : 0) |
     (synOpens(service) ? serviceFlags.SERVICE_SYN_OPENS : 0) |
-    (service.mss === 'clamp' ? serviceFlags.SERVICE_CLAMP_MSS : 0),
+    (service.mss === 'clamp' ? serviceFlags.SERVICE_CLAMP_MSS : 0) |
+    connectionFlags(service, connections),
+  pool: connections.fullnat ? connections.pool : 0,
   idle: unitsOf(idleMs(service)),
   ringBase: base,
   ringSize: size,

@@ -8,7 +8,7 @@ import { addCounts, type BackendCount, noCount, noTraffic, type Traffic } from '
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, widthFor, writeInterfaces } from './entry-interfaces.js'
 import { createGrowth, type GrowthOptions } from './growth.js'
-import { keepVips, openHeld, type WantedService } from './held.js'
+import { keepVips, openHeld, type WantedPools, type WantedService } from './held.js'
 import { backendFlags } from './layout.js'
 import { formerRow } from './load.js'
 import { createPutting, type PuttingOptions } from './putting.js'
@@ -17,7 +17,7 @@ import { createTracking, type Tracking, type TrackingOptions } from './tracking.
 export type { NextHop, WantedBackend } from './backends.js'
 export type { ClientRoute } from './client-routes-table.js'
 export type { EntryInterface } from './entry-interfaces.js'
-export type { WantedService } from './held.js'
+export type { WantedPools, WantedService } from './held.js'
 export type { LiveFlows, TrackingState } from './tracking.js'
 
 export interface ServiceCounts {
@@ -45,6 +45,8 @@ export interface Tables extends Tracking {
   setInterfaces(wanted: readonly EntryInterface[]): Promise<void>
   /** How replies to clients leave: ClientRoutesTable.set. @throws BalancerError `ERR_LIMIT` */
   setClientRoutes(family: 4 | 6, routes: readonly ClientRoute[]): Promise<void>
+  /** Pools of local addresses, SNAT, and the size of NAT's by flow: before services that use them. @throws BalancerError `ERR_LIMIT` */
+  setPools(wanted: WantedPools): Promise<void>
   /** Growth.fit, once the program is attached. @throws BalancerError `ERR_LIMIT` */
   fit(limits: Limits): Promise<void>
   /** Another key for the flow hash: every flow may change its slot. */
@@ -118,6 +120,7 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
       if (width !== dataplane.shape.interfaces) await reshape({ interfaces: width })
       else writeInterfaces(dataplane.memory('interfaces'), wanted)
     },
+    setPools: growth.setPools,
     setClientRoutes: (family, routes) => dataplane.setClientRoutes(family, routes),
     fit,
     setSeed: async wanted => {
