@@ -1,8 +1,9 @@
 /** The parts of a running daemon, joined: what main.ts starts and stops. */
 import { createAttachments, entriesOf } from './attachments.js'
 import { type Balancer, createBalancer } from './balancer.js'
+import { clientRouteText } from './client-routes.js'
 import { createClientRoutes } from './client-routes-followed.js'
-import type { Event, InterfaceStatus } from './control/protocol.js'
+import type { Event, InterfaceStatus, Status } from './control/protocol.js'
 import { createConnectionClock } from './dataplane/connection-clock.js'
 import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
@@ -62,6 +63,8 @@ export interface Daemon {
   /** Those that have state: listed, counted, dropped. */
   readonly flows: Flows
   readonly interfaces: () => readonly InterfaceStatus[]
+  /** What translated backends need of the network; empty: there are none. */
+  readonly translation: () => Pick<Status, 'clientRoutes' | 'localAddresses'>
   /** The last sweep of the flow cache; null: none yet. */
   readonly lastSweep: () => Sweep | null
   /** Attached everywhere, and every check has a result. */
@@ -302,6 +305,22 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       dataplane: opened,
       flows,
       interfaces: () => attachments.status(),
+      translation: () => {
+        const routes = [...clientRoutes.tables().values()].flat().map(clientRouteText)
+        const findings = localAddresses.findings()
+        return {
+          ...(routes.length > 0 ? { clientRoutes: routes } : {}),
+          ...(findings.length > 0
+            ? {
+                localAddresses: findings.map(({ address, isUsable, text }) => ({
+                  address,
+                  used: isUsable,
+                  text,
+                })),
+              }
+            : {}),
+        }
+      },
       lastSweep: () => lastSweep,
       isReady: () => isEverywhere() && monitor.isComplete(),
       release: async () => {

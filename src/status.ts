@@ -40,6 +40,7 @@ export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSour
     startedAt: info.startedAt.toISOString(),
     config: { path: info.configPath, appliedAt: info.appliedAt.toISOString(), error: info.error },
     interfaces: daemon.interfaces(),
+    ...daemon.translation(),
     program: { tag: daemon.dataplane.tag },
     journal: kept ? { entries: kept.entries, error: kept.error } : null,
     http: endpoint?.status() ?? null,

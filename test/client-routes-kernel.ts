@@ -7,7 +7,7 @@ import type { ClientRoute } from '../src/dataplane/tables.js'
 import { systemClock } from '../src/health/clock.js'
 import { createNextHops } from '../src/next-hops.js'
 import { keepLog } from './control/fixtures/daemon.js'
-import { ifindexOf, run, until, vethPair } from './fixtures/host.js'
+import { ifindexOf, otherNamespace, run, until, vethPair } from './fixtures/host.js'
 import { inOwnNamespaces, native } from './fixtures/native.js'
 
 const devices = [
@@ -31,7 +31,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
     run(`ip -6 addr add fd00:${net}::2/64 dev ${device} nodad`)
     for (const command of neighbours(device, net)) run(command)
   }
-  const interfaces = new Map(devices.map(([device]) => [ifindexOf(device), device]))
+  const interfaces = new Map<number, string>(devices.map(([device]) => [ifindexOf(device), device]))
   const put = new Map<4 | 6, readonly ClientRoute[]>()
   const netlink = new native.Netlink()
   const nextHops = await createNextHops({
@@ -78,6 +78,8 @@ if (inOwnNamespaces(t, import.meta.url)) {
   }
   const near4 = ['10.1.0.0/24 kernel', '10.2.0.0/24 kernel']
   const _near6 = ['fd00:1::/64 kernel', 'fd00:2::/64 kernel']
+
+  const near6 = ['fd00:1::/64 kernel', 'fd00:2::/64 kernel']
 
   steps(4, [
     ['networks on the link, and nothing else', [], [...near4, '0.0.0.0/0 none']],
@@ -211,4 +213,66 @@ if (inOwnNamespaces(t, import.meta.url)) {
       ['10.1.0.2/32 local', '192.0.2.1/32 local', '10.2.0.0/24 kernel', '0.0.0.0/0 none'],
     ],
   ])
+
+  steps(6, [
+    [
+      'networks on the link, and nothing else',
+      ['ip link set one up', 'ip -6 addr replace fd00:1::2/64 dev one nodad', ...neighbours('one', 1)],
+      [...near6, '::/0 none'],
+    ],
+    ['a gateway', ['ip -6 route add default via fd00:1::7'], [...near6, '::/0 17 one 1500']],
+    [
+      'client networks behind other gateways',
+      ['ip -6 route add fd00:9::/48 via fd00:1::8 mtu 1400', 'ip -6 route add fd00:9:0:5::/64 via fd00:2::7'],
+      [...near6, 'fd00:9:0:5::/64 27 two 1500', 'fd00:9::/48 18 one 1400', '::/0 17 one 1500'],
+    ],
+    [
+      'several gateways',
+      [
+        'ip -6 route replace fd00:9::/48 nexthop via fd00:1::7 nexthop via fd00:2::7',
+        'ip -6 route del fd00:9:0:5::/64',
+        'ip -6 route add unreachable fd00:9:0:5::/64',
+      ],
+      // What is refused within is said by the kernel too.
+      [...near6, 'fd00:9::/48 kernel', '::/0 17 one 1500'],
+    ],
+    [
+      "the host's own address beyond its links",
+      [
+        'ip -6 route flush fd00:9::/48',
+        'ip -6 route flush fd00:9:0:5::/64',
+        'ip -6 addr add 2001:db8::1/128 dev lo nodad',
+      ],
+      ['2001:db8::1/128 local', ...near6, '::/0 17 one 1500'],
+    ],
+    ['by source', ['ip -6 route add fd00:9::/48 from fd00:8::/48 via fd00:1::7'], ['::/0 kernel']],
+    ['a rule', ['ip -6 route flush fd00:9::/48', 'ip -6 rule add to fd00:9::/48 table 100'], ['::/0 kernel']],
+    [
+      'no rule',
+      ['ip -6 rule del to fd00:9::/48 table 100'],
+      ['2001:db8::1/128 local', ...near6, '::/0 17 one 1500'],
+    ],
+  ])
+
+  t.test('a gateway that nobody knows is asked for, and asked again when its entry goes', async t => {
+    const other = await otherNamespace(t)
+    run('ip link add three type veth peer name four')
+    t.teardown(() => run('ip link delete three'))
+    run(`ip link set four netns ${other.pid}`)
+    other.run('ip link set four address 02:00:00:00:00:34')
+    other.run('ip addr add 10.3.0.7/24 dev four')
+    run('ip addr add 10.3.0.2/24 dev three')
+    other.run('ip link set four up')
+    run('ip link set three up')
+    interfaces.set(ifindexOf('three'), 'three')
+    run('ip route add 10.9.0.0/16 via 10.3.0.7')
+    const isKnown = (): boolean => tableOf(4).includes('10.9.0.0/16 34 three 1500')
+    await until('the gateway has answered', isKnown)
+    run('ip neigh del 10.3.0.7 dev three')
+    await until('the gateway was asked again', () =>
+      run('ip neigh show 10.3.0.7').includes('02:00:00:00:00:34'),
+    )
+    t.ok(isKnown())
+    run('ip route del 10.9.0.0/16')
+  })
 }

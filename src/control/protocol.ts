@@ -239,6 +239,14 @@ export interface Status {
   } | null
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
+  /** Where something is translated: the ways back to clients, the longest prefix first, in words. */
+  readonly clientRoutes?: readonly string[]
+  /** Local addresses about which something is to be done. */
+  readonly localAddresses?: readonly {
+    readonly address: string
+    readonly used: boolean
+    readonly text: string
+  }[]
 }
 
 export interface RingView {
