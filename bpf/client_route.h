@@ -25,23 +25,31 @@ struct {
 #define FAMILY_IPV6 10
 #define LOOPBACK    1 /* its ifindex, in every network namespace */
 
-/* The entry for an address; NULL: the table is not filled. */
-static __always_inline struct client_route *find_client_route(_Bool is_ipv6, __u64 dst_hi, __u64 dst_lo)
+/* A program of its own. The place of an address's entry in client_routes. */
+__attribute__((noinline)) __u32 search_client_routes(__u64 dst_hi, __u64 dst_lo, __u32 is_ipv6)
 {
 	__u32 first = is_ipv6 ? CLIENT_ROUTES : 0;
 
 	for (__u32 i = 0; i < CLIENT_ROUTES; i++) {
-		__u32 key = bounded(first + i, 2 * CLIENT_ROUTES - 1);
+		__u32 key = first + i;
 		struct client_route *route = bpf_map_lookup_elem(&client_routes, &key);
 
 		if (!route)
-			return NULL;
+			break;
 		if ((dst_lo & load_u64(route->mask.s6_addr + 8)) != load_u64(route->net.s6_addr + 8))
 			continue;
 		if (!is_ipv6 || (dst_hi & load_u64(route->mask.s6_addr)) == load_u64(route->net.s6_addr))
-			return route;
+			return key;
 	}
-	return NULL;
+	return NO_ID;
+}
+
+/* The entry for an address; NULL: the table is not filled. */
+static __always_inline struct client_route *find_client_route(_Bool is_ipv6, __u64 dst_hi, __u64 dst_lo)
+{
+	__u32 key = search_client_routes(dst_hi, dst_lo, is_ipv6);
+
+	return bpf_map_lookup_elem(&client_routes, &key);
 }
 
 static __always_inline void want_neighbour(const struct in6_addr *addr, __u32 ifindex)
@@ -51,45 +59,62 @@ static __always_inline void want_neighbour(const struct in6_addr *addr, __u32 if
 	bpf_map_update_elem(&wanted_neighbours, addr, &wanted, BPF_ANY);
 }
 
-/* What the kernel's tables say of an address. */
-enum kernel_route {
-	KERNEL_ROUTE_NONE = 0,
-	KERNEL_ROUTE_HOP = 1,
-	KERNEL_ROUTE_LOCAL = 2,
-};
-
-/* How a packet leaves: the way of one, whichever table it came from. */
+/* How a packet leaves towards a client: as struct client_route and struct backend have it. */
 struct way {
-	__u8 dst_mac[6]; /* as of struct backend */
+	__u8 dst_mac[6];
 	__u8 src_mac[6];
 	__u32 ifindex;
-	__u32 mtu;
 } __attribute__((aligned(8)));
 
-/* A program of its own: a lookup costs 95 ns. Returns an enum kernel_route. */
-__attribute__((noinline)) int ask_kernel(struct xdp_md *ctx, const struct in6_addr *dst, __u32 is_ipv6, struct way *way)
+/* The one that this CPU has been told by the kernel, or has learnt. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32)); /* not by type: user space does not see it */
+	__uint(value_size, sizeof(struct way));
+} ways SEC(".maps");
+
+static __always_inline struct way *this_way(void)
 {
-	struct bpf_fib_lookup asked = { .ifindex = ctx->ingress_ifindex };
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&ways, &key);
+}
+
+/* What the kernel's tables say of an address; with KERNEL_ROUTE_TOO_BIG, from bit 8 on, the MTU. */
+enum kernel_route {
+	KERNEL_ROUTE_NONE = 0,
+	KERNEL_ROUTE_HOP = 1, /* left in this_way() */
+	KERNEL_ROUTE_LOCAL = 2,
+	KERNEL_ROUTE_TOO_BIG = 3,
+};
+
+/* A program of its own: a lookup costs 95 ns. `len` bytes of packet. Returns an enum kernel_route. */
+__attribute__((noinline)) int ask_kernel(struct xdp_md *ctx, __u64 dst_hi, __u64 dst_lo, __u32 is_ipv6, __u32 len)
+{
+	struct bpf_fib_lookup asked = { .ifindex = ctx->ingress_ifindex, .tot_len = len };
+	struct way *way = this_way();
+	struct in6_addr dst;
 	long found;
 
-	if (!dst || !way)
+	if (!way)
 		return KERNEL_ROUTE_NONE;
+	*(__u64 *)&dst.s6_addr[0] = dst_hi;
+	*(__u64 *)&dst.s6_addr[8] = dst_lo;
 	if (is_ipv6) {
 		asked.family = FAMILY_IPV6;
-		__builtin_memcpy(asked.ipv6_dst, dst, sizeof(asked.ipv6_dst));
+		__builtin_memcpy(asked.ipv6_dst, &dst, sizeof(asked.ipv6_dst));
 	} else {
 		asked.family = FAMILY_IPV4;
-		asked.ipv4_dst = *(const __u32 *)&dst->s6_addr[12];
+		asked.ipv4_dst = dst_lo >> 32;
 	}
 	found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
-	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED) {
-		asked.ifindex = LOOPBACK; /* which the control process has set to forward */
-		found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
-	}
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return KERNEL_ROUTE_LOCAL;
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return KERNEL_ROUTE_TOO_BIG | (__u32)asked.mtu_result << 8;
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
-		want_neighbour(dst, asked.ifindex);
+		want_neighbour(&dst, asked.ifindex);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS)
 		return KERNEL_ROUTE_NONE;
 	__builtin_memcpy(way->dst_mac, asked.dmac, sizeof(way->dst_mac));

@@ -10,28 +10,12 @@
 #include "tell_connection.h"
 #include "go_out.h"
 
-/* An error about what a client has sent to a backend. */
-__stage enum verdict come_back_message_nat(struct packet *pkt, const struct reply *reply)
-{
-	struct message *to = this_message();
-
-	if (!to)
-		return DROP_TRUNCATED;
-	to->src_hi = load_u64(reply->vip.s6_addr);
-	to->src_lo = load_u64(reply->vip.s6_addr + 8);
-	if (reply->vip_port)
-		to->ports = (to->ports & 0xffff0000) | reply->vip_port;
-	return translate_message(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4),
-				 pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0, to)
-		     ? DROP_TRUNCATED
-		     : CONTINUE;
-}
-
 /* From a backend to a client of its, for all that the packet tells. */
 __stage enum verdict come_back_nat(struct packet *pkt, const struct reply *reply)
 {
-	__u32 ports = pkt->ports, ifindex = 0;
+	__u32 ports = reply->vip_port ? (pkt->ports & 0xffff0000) | reply->vip_port : pkt->ports;
 	struct places places = places_of(pkt);
+	const struct way *way = NULL;
 	enum verdict verdict;
 
 	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt);
@@ -39,17 +23,16 @@ __stage enum verdict come_back_nat(struct packet *pkt, const struct reply *reply
 		return verdict;
 	if (is_syn(pkt))
 		return PASS_NOT_A_SERVICE; /* a connection of the backend's own */
-	verdict = set_out(pkt, pkt->dst_hi, pkt->dst_lo, &ifindex);
+	verdict = find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
 	if (verdict)
 		return verdict;
 	pkt->backend_id = reply->id;
 	if (pkt->kind & PACKET_IS_MESSAGE)
-		return come_back_message_nat(pkt, reply) ?: leave_by(pkt, ifindex, TX_NAT_REPLY, REDIRECT_NAT_REPLY);
-	if (reply->vip_port)
-		ports = (ports & 0xffff0000) | reply->vip_port;
-	if (refresh(pkt, places) || rewrite(pkt, &reply->vip, NULL, ports, reply->l4_delta, reply->l3_delta))
-		return DROP_TRUNCATED;
-	return leave_by(pkt, ifindex, TX_NAT_REPLY, REDIRECT_NAT_REPLY);
+		verdict = translate_error(pkt, places, &reply->vip, NULL, ports, 0);
+	else
+		verdict = refresh(pkt, places)
+				?: rewrite(pkt, &reply->vip, NULL, ports, reply->l4_delta, reply->l3_delta);
+	return verdict ?: leave_by(pkt, way, TX_NAT_REPLY, REDIRECT_NAT_REPLY);
 }
 
 /* ::ffff:a.b.c.d on the wire is not a.b.c.d, though a table's key is the same. */
@@ -80,41 +63,23 @@ static __always_inline __u32 deltas_of(const struct connection *connection)
 	return backend ? backend->key : 0;
 }
 
-/* An error about what a connection's client has sent: to the client, from whom it has addressed; SNAT: as it came. */
-__stage enum verdict come_back_message(struct packet *pkt, const struct connection *connection, __u32 ports)
-{
-	struct message *to = this_message();
-	__u32 how = kind_of(connection) == CONNECTION_SNAT ? MESSAGE_KEEPS_SOURCE : 0;
-
-	if (!to)
-		return DROP_TRUNCATED;
-	to->src_hi = load_u64(connection->server.s6_addr);
-	to->src_lo = load_u64(connection->server.s6_addr + 8);
-	to->dst_hi = load_u64(connection->client.s6_addr);
-	to->dst_lo = load_u64(connection->client.s6_addr + 8);
-	to->ports = ports;
-	return translate_message(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4),
-				 how | (pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0), to)
-		     ? DROP_TRUNCATED
-		     : CONTINUE;
-}
-
 /* Where a connection's client is: by the routes; where they do not tell, by what its own frames have. */
-__stage enum verdict set_out_to_client(struct packet *pkt, const struct connection *connection, __u32 *ifindex)
+__stage enum verdict find_way_to_client(struct packet *pkt, const struct connection *connection, const struct way **way)
 {
 	__u64 hi = load_u64(connection->client.s6_addr), lo = load_u64(connection->client.s6_addr + 8);
 	struct client_route *route = find_client_route(!is_ipv4_mapped(&connection->client), hi, lo);
 
 	if (route && route->kind != CLIENT_ROUTE_HOP && connection->ifindex)
-		return set_out_as_learnt(pkt, connection, ifindex);
-	return set_out_by(pkt, route, hi, lo, ifindex);
+		return find_way_as_learnt(pkt, connection, way);
+	return find_way_by(pkt, route, hi, lo, way);
 }
 
 /* A packet of a connection, from the end that its client has addressed. */
 __stage enum verdict come_back_to(struct packet *pkt, struct connection *connection)
 {
-	__u32 ports = *(const __u32 *)&connection->client_port, kind = kind_of(connection), ifindex = 0, deltas;
+	__u32 ports = *(const __u32 *)&connection->client_port, kind = kind_of(connection), deltas;
 	enum verdict verdict, tx, redirect;
+	const struct way *way = NULL;
 	struct places places = places_of(pkt);
 
 	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt);
@@ -122,20 +87,22 @@ __stage enum verdict come_back_to(struct packet *pkt, struct connection *connect
 		return verdict;
 	if (is_syn(pkt))
 		return PASS_NOT_A_SERVICE; /* never a reply */
-	verdict = set_out_to_client(pkt, connection, &ifindex) ?: tell_connection(pkt, 0, times_of(connection));
+	verdict = find_way_to_client(pkt, connection, &way) ?: tell_connection(pkt, 0, times_of(connection));
 	if (verdict)
 		return verdict;
 	pkt->backend_id = connection->backend;
 	tx = kind == CONNECTION_SNAT ? TX_SNAT_REPLY : kind == CONNECTION_NAT ? TX_NAT_REPLY : TX_FULLNAT_REPLY;
 	redirect = tx + (REDIRECT_NAT_REPLY - TX_NAT_REPLY);
 	ports = ports >> 16 | ports << 16;
-	if (pkt->kind & PACKET_IS_MESSAGE)
-		return come_back_message(pkt, connection, ports) ?: leave_by(pkt, ifindex, tx, redirect);
 	deltas = ~deltas_of(connection); /* the other way round: the negative of each */
-	if (refresh(pkt, places) ||
-	    rewrite(pkt, &connection->server, &connection->client, ports, ((__u16 *)&deltas)[0], ((__u16 *)&deltas)[1]))
-		return DROP_TRUNCATED;
-	return leave_by(pkt, ifindex, tx, redirect);
+	if (pkt->kind & PACKET_IS_MESSAGE)
+		verdict = translate_error(pkt, places, &connection->server, &connection->client, ports,
+					  kind == CONNECTION_SNAT ? MESSAGE_KEEPS_SOURCE : 0);
+	else
+		verdict = refresh(pkt, places)
+				?: rewrite(pkt, &connection->server, &connection->client, ports, ((__u16 *)&deltas)[0],
+					   ((__u16 *)&deltas)[1]);
+	return verdict ?: leave_by(pkt, way, tx, redirect);
 }
 
 /* NAT by flow: which VIP it is that this backend answers for, if it is an answer at all. */
@@ -174,8 +141,10 @@ __stage enum verdict come_back(struct packet *pkt)
 {
 	struct reply *reply;
 
-	if (pkt->service || !(config.nat || config.connections))
+	if (!config.nat && !config.connections)
 		return CONTINUE;
+	if (pkt->service) /* to the verifier, each way here as any other */
+		return refresh(pkt, places_of(pkt));
 	if (is_mapped_on_wire(pkt))
 		return PASS_NOT_A_SERVICE;
 	if (config.connections) {

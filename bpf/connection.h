@@ -92,7 +92,7 @@ static __always_inline __u32 first_bucket(__u64 hash)
 
 static __always_inline __u32 second_bucket(__u64 hash)
 {
-	return (__u32)hash * 2654435769U >> (32 - config.connection_bits);
+	return first_bucket(hash) ^ ((__u32)hash * 2654435769U >> (32 - config.connection_bits) | 1);
 }
 
 /* Its word's bits but the index: enum index_layout. */

@@ -17,6 +17,8 @@
 #define OWN_TRIES      64
 #define ANYWHERE_TRIES 192
 
+#define NEARLY_FULL 6 /* words of a bucket */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -62,16 +64,50 @@ static __always_inline void remove_word(__u32 bucket, __u64 word)
 			__sync_val_compare_and_swap(&words->entries[i], word, 0);
 }
 
-static __always_inline _Bool insert_word(__u32 bucket, __u64 word)
+/* Whether a word is nobody's: its connection is over, or has gone without taking the word along. */
+static __always_inline _Bool is_dead_word(__u64 word, __u32 now)
+{
+	__u32 index = word & INDEX_MASK;
+	struct connection *connection;
+	union life life;
+
+	if (!word)
+		return 1;
+	connection = bpf_map_lookup_elem(&connections, &index);
+	if (!connection)
+		return 1;
+	life = life_of(connection);
+	return !life.kind || (life.kind != CONNECTION_CLAIMED && is_over(life, now));
+}
+
+/* `now`: words of connections that are over count as places; 0: they do not. */
+static __always_inline _Bool insert_word(__u32 bucket, __u64 word, __u32 now)
 {
 	struct flow_bucket *words = bpf_map_lookup_elem(&connection_index, &bucket);
 
 	if (!words)
 		return 0;
-	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++)
-		if (!*(volatile __u64 *)&words->entries[i] && !__sync_val_compare_and_swap(&words->entries[i], 0, word))
+	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++) {
+		__u64 there = *(volatile __u64 *)&words->entries[i];
+
+		if (there && !(now && is_dead_word(there, now)))
+			continue;
+		if (__sync_val_compare_and_swap(&words->entries[i], there, word) == there)
 			return 1;
+	}
 	return 0;
+}
+
+static __always_inline __u32 words_in(__u32 bucket)
+{
+	struct flow_bucket *words = bpf_map_lookup_elem(&connection_index, &bucket);
+	__u32 used = 0;
+
+	if (!words)
+		return FLOWS_PER_BUCKET;
+	for (__u32 i = 0; i < FLOWS_PER_BUCKET; i++)
+		used += !!*(volatile __u64 *)&words->entries[i];
+	return used;
 }
 
 /* A program of its own. */
@@ -88,61 +124,93 @@ __attribute__((noinline)) int remove_tuple(const struct tuple *tuple, __u32 inde
 	return 0;
 }
 
-/* A program of its own. 0: there is no place in the index. */
-__attribute__((noinline)) int insert_tuple(const struct tuple *tuple, __u32 index)
+/*
+ * A program of its own. 0: there is no place in the index. The first bucket, in which a packet finds its word soonest,
+ * until it is nearly full; then the emptier of the two: so no word is refused while half of all places are free.
+ */
+__attribute__((noinline)) int insert_tuple(const struct tuple *tuple, __u32 index, __u32 now)
 {
+	__u32 first, second, used, bucket;
 	__u64 hash, word;
 
 	if (!tuple)
 		return 0;
 	hash = tuple_hash(tuple);
 	word = index_tag(hash) | index;
-	return insert_word(first_bucket(hash), word) || insert_word(second_bucket(hash), word);
+	first = first_bucket(hash);
+	second = second_bucket(hash);
+	used = words_in(first);
+	bucket = used < NEARLY_FULL || used <= words_in(second) ? first : second;
+	return insert_word(bucket, word, 0) || insert_word(bucket ^ first ^ second, word, 0) ||
+	       insert_word(first, word, now) || insert_word(second, word, now);
 }
 
-/* What its client sends. */
-static __always_inline struct tuple tuple_of(const struct connection *connection)
-{
-	struct tuple tuple = {
-		.src_hi = load_u64(connection->client.s6_addr),
-		.src_lo = load_u64(connection->client.s6_addr + 8),
-		.dst_hi = load_u64(connection->server.s6_addr),
-		.dst_lo = load_u64(connection->server.s6_addr + 8),
-		.rest = (__u64)connection->protocol << 32 | *(const __u32 *)&connection->client_port,
-	};
+/* The tuples that this CPU is at, of a connection that is over and of its replies: too long for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(__u32)); /* not by type: user space does not see it */
+	__uint(value_size, sizeof(struct tuple));
+} tuples SEC(".maps");
 
+enum this_tuple {
+	TUPLE_OF_CLIENT = 0,
+	TUPLE_OF_REPLY = 1,
+};
+
+/* What its client sends. NULL: never. */
+static __always_inline struct tuple *tuple_of(const struct connection *connection)
+{
+	__u32 key = TUPLE_OF_CLIENT;
+	struct tuple *tuple = bpf_map_lookup_elem(&tuples, &key);
+
+	if (!tuple)
+		return NULL;
+	tuple->src_hi = load_u64(connection->client.s6_addr);
+	tuple->src_lo = load_u64(connection->client.s6_addr + 8);
+	tuple->dst_hi = load_u64(connection->server.s6_addr);
+	tuple->dst_lo = load_u64(connection->server.s6_addr + 8);
+	tuple->rest = (__u64)connection->protocol << 32 | *(const __u32 *)&connection->client_port;
 	return tuple;
 }
 
-/* NAT by flow: what the backend sends in answer to `tuple`. */
-static __always_inline struct tuple reply_tuple(const struct tuple *tuple, const struct backend *backend)
+/* NAT by flow: what the backend sends in answer to `tuple`. NULL: never. */
+static __always_inline struct tuple *reply_tuple(const struct tuple *tuple, const struct backend *backend)
 {
 	__be16 port = backend->port ?: (__be16)(tuple->rest >> 16);
-	struct tuple reply = {
-		.src_hi = load_u64(backend->addr.s6_addr),
-		.src_lo = load_u64(backend->addr.s6_addr + 8),
-		.dst_hi = tuple->src_hi,
-		.dst_lo = tuple->src_lo,
-		.rest = TUPLE_IS_REPLY | (tuple->rest & 0xff00000000ULL) | (tuple->rest & 0xffff) << 16 | port,
-	};
+	__u32 key = TUPLE_OF_REPLY;
+	struct tuple *reply = bpf_map_lookup_elem(&tuples, &key);
 
+	if (!reply)
+		return NULL;
+	reply->src_hi = load_u64(backend->addr.s6_addr);
+	reply->src_lo = load_u64(backend->addr.s6_addr + 8);
+	reply->dst_hi = tuple->src_hi;
+	reply->dst_lo = tuple->src_lo;
+	reply->rest = TUPLE_IS_REPLY | (tuple->rest & 0xff00000000ULL) | (tuple->rest & 0xffff) << 16 | port;
 	return reply;
+}
+
+/* NAT by flow: takes what the former backend has answered out of the index. */
+static __always_inline void remove_former_reply(const struct connection *former, __u32 index, const struct tuple *tuple)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &former->backend);
+	struct tuple *reply = backend ? reply_tuple(tuple, backend) : NULL;
+
+	if (reply)
+		remove_tuple(reply, index);
 }
 
 /* Takes the connection that was at `index` out of the index: its entry is somebody's who has claimed it. */
 static __always_inline void remove_former(const struct connection *former, __u32 index, __u8 kind)
 {
-	struct tuple tuple = tuple_of(former);
-	struct backend *backend;
+	struct tuple *tuple = tuple_of(former);
 
-	remove_tuple(&tuple, index);
-	if ((kind & CONNECTION_KIND_MASK) != CONNECTION_NAT)
+	if (!tuple)
 		return;
-	backend = bpf_map_lookup_elem(&backends, &former->backend);
-	if (!backend)
-		return;
-	tuple = reply_tuple(&tuple, backend);
-	remove_tuple(&tuple, index);
+	remove_tuple(tuple, index);
+	if ((kind & CONNECTION_KIND_MASK) == CONNECTION_NAT)
+		remove_former_reply(former, index, tuple);
 }
 
 /* A program of its own. Claims the entry at `index`, if it is free; `keep`: or if it is not, and its tuple stays. */
@@ -154,6 +222,7 @@ __attribute__((noinline)) int claim(__u32 index, __u32 now, __u32 keep)
 	if (!connection)
 		return 0;
 	life = life_of(connection);
+	claimed.protocol = life.protocol;
 	if (life.kind == CONNECTION_CLAIMED || (!keep && life.kind && !is_over(life, now)))
 		return 0;
 	if (!change_life(connection, life, claimed))
@@ -253,14 +322,13 @@ static __always_inline void write_connection(struct connection *connection, cons
 static __always_inline int insert_reply(const struct opening *it, __u32 index, __u32 now)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &it->backend);
+	struct tuple *reply = backend ? reply_tuple(&it->tuple, backend) : NULL;
 	struct connection *other;
-	struct tuple reply;
 	__u32 there;
 
-	if (!backend)
+	if (!reply)
 		return 0;
-	reply = reply_tuple(&it->tuple, backend);
-	there = find_connection(reply.src_hi, reply.src_lo, reply.dst_hi, reply.dst_lo, reply.rest);
+	there = find_connection(reply->src_hi, reply->src_lo, reply->dst_hi, reply->dst_lo, reply->rest);
 	other = there == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &there);
 	if (other) {
 		union life freed = {};
@@ -268,8 +336,11 @@ static __always_inline int insert_reply(const struct opening *it, __u32 index, _
 		if (!claim(there, now, 0))
 			return 0;
 		change_life(other, life_of(other), freed);
+		reply = reply_tuple(&it->tuple, backend); /* claim() has used its place */
+		if (!reply)
+			return 0;
 	}
-	return insert_tuple(&reply, index);
+	return insert_tuple(reply, index, now);
 }
 
 static __always_inline void release(struct connection *connection, const struct opening *it, __u32 index)
@@ -282,7 +353,7 @@ static __always_inline void release(struct connection *connection, const struct 
 
 static __always_inline int put_into_index(const struct opening *it, __u32 index, __u32 now, _Bool is_reopened)
 {
-	if (!is_reopened && !insert_tuple(&it->tuple, index))
+	if (!is_reopened && !insert_tuple(&it->tuple, index, now))
 		return 0;
 	return it->kind != CONNECTION_NAT || insert_reply(it, index, now);
 }
@@ -293,7 +364,7 @@ static __always_inline _Bool is_reusable(const struct opening *it, __u32 index)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &it->pool);
 
-	return it->kind != CONNECTION_NAT && pool && (index >> PORT_BITS) - pool->first < pool->count;
+	return pool && (index >> PORT_BITS) - pool->first < pool->count;
 }
 
 /* A program of its own: frees an entry, in whatever state its connection is. */
@@ -319,7 +390,7 @@ __attribute__((noinline)) __u32 open_connection(const struct opening *it)
 	struct pool_count *count;
 	union life life, claimed;
 	__u32 now, index, pool;
-	_Bool is_reopened;
+	_Bool is_reopened, is_freed = 0;
 
 	if (!it)
 		return NO_ID;
@@ -333,12 +404,13 @@ __attribute__((noinline)) __u32 open_connection(const struct opening *it)
 	if (index != NO_ID && !is_reusable(it, index)) {
 		forget(index, now);
 		index = NO_ID;
+		is_freed = 1;
 	}
 	is_reopened = index != NO_ID;
 	if (is_reopened) {
 		if (!claim(index, now, 1))
 			return NO_ID;
-	} else if (!now || cursor->exhausted != now) {
+	} else if (!now || is_freed || cursor->exhausted != now) {
 		index = find_free(pool, now);
 		if (index == NO_ID)
 			cursor->exhausted = now;
@@ -349,6 +421,8 @@ __attribute__((noinline)) __u32 open_connection(const struct opening *it)
 		return NO_ID;
 	}
 	claimed = life_of(connection);
+	if (is_reopened && it->kind == CONNECTION_NAT)
+		remove_former_reply(connection, index, &it->tuple);
 	write_connection(connection, it, index);
 	if (!put_into_index(it, index, now, is_reopened)) {
 		release(connection, it, index);

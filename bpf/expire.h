@@ -46,6 +46,8 @@ __attribute__((noinline)) int expire(struct xdp_md *ctx, __u32 l3_offset, __u32 
 		.from_router = 1,
 	};
 
+	if (!has_router_address(ctx, is_ipv6))
+		return DROP_TTL_EXPIRED;
 	return is_ipv6 ? expire_ipv6(&it) : expire_ipv4(&it);
 }
 

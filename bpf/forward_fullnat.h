@@ -33,25 +33,6 @@ static __always_inline __u32 translated_ports(const struct packet *pkt, __be16 p
 	return bpf_htons(pkt->connection & 0xffff) | (port ? (__u32)port << 16 : pkt->ports & 0xffff0000);
 }
 
-/* An error of the client's side about what the backend has sent. `dst`: the backend. */
-__stage enum verdict forward_message(struct packet *pkt, const struct in6_addr *src, const struct in6_addr *dst,
-				     __u32 ports)
-{
-	struct message *to = this_message();
-
-	if (!to)
-		return DROP_TRUNCATED;
-	to->src_hi = load_u64(src->s6_addr);
-	to->src_lo = load_u64(src->s6_addr + 8);
-	to->dst_hi = load_u64(dst->s6_addr);
-	to->dst_lo = load_u64(dst->s6_addr + 8);
-	to->ports = ports;
-	return translate_message(pkt->ctx, length(pkt->frame, pkt->l3), length(pkt->frame, pkt->l4),
-				 pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0, to)
-		     ? DROP_TRUNCATED
-		     : CONTINUE;
-}
-
 /* A connection of FULLNAT for a packet that has none, or whose tuple begins another. */
 __stage enum verdict open_fullnat(struct packet *pkt)
 {
@@ -88,17 +69,17 @@ __stage enum verdict forward_fullnat(struct packet *pkt)
 		return DROP_NO_CONNECTION;
 	ports = translated_ports(pkt, pkt->backend->port);
 	if (pkt->kind & PACKET_IS_MESSAGE) {
-		if (refresh(pkt, places))
-			return DROP_TRUNCATED;
-		rewrite_dr(pkt);
-		return forward_message(pkt, &local->addr, &pkt->backend->addr, ports)
-			     ?: leave(pkt, TX_FULLNAT, REDIRECT_FULLNAT);
+		verdict = translate_error(pkt, places, &local->addr, &pkt->backend->addr, ports, 0);
+	} else {
+		verdict = refresh(pkt, places);
+		if (!verdict) {
+			learn_hop(pkt, connection);
+			verdict = rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta,
+					  connection->l3_delta);
+		}
 	}
-	if (refresh(pkt, places))
-		return DROP_TRUNCATED;
-	learn_hop(pkt, connection);
+	if (verdict)
+		return verdict;
 	rewrite_dr(pkt);
-	if (rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta, connection->l3_delta))
-		return DROP_TRUNCATED;
 	return leave(pkt, TX_FULLNAT, REDIRECT_FULLNAT);
 }

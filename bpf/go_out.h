@@ -66,14 +66,15 @@ __stage enum verdict go_out(struct packet *pkt)
 {
 	struct connection *connection;
 	struct local_address *local;
-	__u32 number, ports, ifindex = 0;
+	__u32 number, ports;
 	struct places places;
+	const struct way *way = NULL;
 	enum verdict verdict;
 
 	if (!goes_out(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo))
 		return PASS_NOT_A_SERVICE;
 	places = places_of(pkt);
-	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt) ?: set_out(pkt, pkt->dst_hi, pkt->dst_lo, &ifindex);
+	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt) ?: find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
 	if (verdict)
 		return verdict;
 	pkt->connection = find_connection(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo, tuple_rest(pkt));
@@ -92,9 +93,9 @@ __stage enum verdict go_out(struct packet *pkt)
 		return DROP_NO_CONNECTION;
 	ports = bpf_htons(pkt->connection & 0xffff) | (pkt->ports & 0xffff0000);
 	if (pkt->kind & PACKET_IS_MESSAGE)
-		return forward_message(pkt, &local->addr, &connection->server, ports)
-			     ?: leave_by(pkt, ifindex, TX_SNAT, REDIRECT_SNAT);
-	if (refresh(pkt, places) || rewrite(pkt, &local->addr, NULL, ports, connection->l4_delta, connection->l3_delta))
-		return DROP_TRUNCATED;
-	return leave_by(pkt, ifindex, TX_SNAT, REDIRECT_SNAT);
+		verdict = translate_error(pkt, places, &local->addr, NULL, ports, 0);
+	else
+		verdict = refresh(pkt, places)
+				?: rewrite(pkt, &local->addr, NULL, ports, connection->l4_delta, connection->l3_delta);
+	return verdict ?: leave_by(pkt, way, TX_SNAT, REDIRECT_SNAT);
 }

@@ -38,7 +38,6 @@ static __always_inline int push_headers(const struct unanswered *it, __u32 room,
 	return 0;
 }
 
-/* Where a router's errors come from: the interface's own addresses. NULL, or zeros: it has none. */
 static __always_inline struct interface *router_of(struct xdp_md *ctx)
 {
 	__u32 key = ctx->ingress_ifindex & config.interface_mask;
@@ -46,11 +45,19 @@ static __always_inline struct interface *router_of(struct xdp_md *ctx)
 	return bpf_map_lookup_elem(&interfaces, &key);
 }
 
+/* Whether the interface has an address of its own, which a router's errors come from: else there are none. */
+static __always_inline _Bool has_router_address(struct xdp_md *ctx, _Bool is_ipv6)
+{
+	struct interface *router = router_of(ctx);
+
+	return router && (is_ipv6 ? !!load_u64(router->addr6.s6_addr) : !!router->addr4);
+}
+
 static __always_inline __be32 error_source_ipv4(struct xdp_md *ctx, _Bool from_router, __be32 otherwise)
 {
 	struct interface *router = from_router ? router_of(ctx) : NULL;
 
-	return router && router->addr4 ? router->addr4 : otherwise;
+	return router ? router->addr4 : otherwise;
 }
 
 static __always_inline struct in6_addr error_source_ipv6(struct xdp_md *ctx, _Bool from_router,
@@ -58,7 +65,7 @@ static __always_inline struct in6_addr error_source_ipv6(struct xdp_md *ctx, _Bo
 {
 	struct interface *router = from_router ? router_of(ctx) : NULL;
 
-	return router && load_u64(router->addr6.s6_addr) ? router->addr6 : otherwise;
+	return router ? router->addr6 : otherwise;
 }
 
 /* `l3_offset` bytes ahead there is room for both headers, and behind them `quote` bytes of an IPv4 packet. */

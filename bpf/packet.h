@@ -62,8 +62,8 @@ struct message {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct message);
+	__uint(key_size, sizeof(__u32)); /* not by type: user space does not see it */
+	__uint(value_size, sizeof(struct message));
 } messages SEC(".maps");
 
 /* Of a packet that is a message: written by parse_message(). Never NULL, but the verifier wants to be told. */

@@ -9,8 +9,8 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct opening);
+	__uint(key_size, sizeof(__u32)); /* not by type: user space does not see it */
+	__uint(value_size, sizeof(struct opening));
 } openings SEC(".maps");
 
 enum recollection {

@@ -56,38 +56,38 @@ __stage enum verdict refresh(struct packet *pkt, struct places places)
 }
 
 /* The ports and the checksum at pkt.l4, of which parse_l4() has found enough. */
-static __always_inline int rewrite_l4(struct packet *pkt, __u32 ports, __u32 delta)
+__stage enum verdict rewrite_l4(struct packet *pkt, __u32 ports, __u32 delta)
 {
 	struct tcphdr *tcp = pkt->l4;
 	struct udphdr *udp = pkt->l4;
 
 	if (pkt->protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > pkt->end)
-			return -1;
+			return DROP_TRUNCATED;
 		*(__u32 *)tcp = ports;
 		tcp->check = adjust_checksum(tcp->check, delta);
-		return 0;
+		return CONTINUE;
 	}
 	if ((void *)(udp + 1) > pkt->end)
-		return -1;
+		return DROP_TRUNCATED;
 	*(__u32 *)udp = ports;
 	if (udp->check) /* 0: none (RFC 768); and a sum of 0 is written as its other form */
 		udp->check = adjust_checksum(udp->check, delta) ?: 0xffff;
-	return 0;
+	return CONTINUE;
 }
 
 /*
  * `src`, `dst`: IPv4 as ::ffff:a.b.c.d; NULL: stays. The deltas: what all this adds to the sums of the L4 checksum and
- * of the IPv4 header. -1: the packet is cut.
+ * of the IPv4 header.
  */
-static __always_inline int rewrite(struct packet *pkt, const struct in6_addr *src, const struct in6_addr *dst,
-				   __u32 ports, __u32 l4_delta, __u32 l3_delta)
+__stage enum verdict rewrite(struct packet *pkt, const struct in6_addr *src, const struct in6_addr *dst, __u32 ports,
+			     __u32 l4_delta, __u32 l3_delta)
 {
 	if (pkt->is_ipv6) {
 		struct ipv6hdr *ip = pkt->l3;
 
 		if ((void *)(ip + 1) > pkt->end)
-			return -1;
+			return DROP_TRUNCATED;
 		ip->hop_limit--;
 		if (src) {
 			*(__u64 *)&ip->saddr.s6_addr[0] = load_u64(src->s6_addr);
@@ -101,7 +101,7 @@ static __always_inline int rewrite(struct packet *pkt, const struct in6_addr *sr
 		struct iphdr *ip = pkt->l3;
 
 		if ((void *)(ip + 1) > pkt->end)
-			return -1;
+			return DROP_TRUNCATED;
 		ip->ttl--;
 		if (src)
 			ip->saddr = src->s6_addr32[3];

@@ -71,6 +71,8 @@ __attribute__((noinline)) int too_big(struct xdp_md *ctx, __u32 l3_offset, __u32
 
 	if (is_aggregated(ctx, it.l3_offset))
 		return DROP_AGGREGATED;
+	if (it.from_router && !has_router_address(ctx, !!(how_and_mtu & TOO_BIG_IS_IPV6)))
+		return DROP_TOO_BIG;
 	return how_and_mtu & TOO_BIG_IS_IPV6 ? too_big_ipv6(&it, mtu) : too_big_ipv4(&it, mtu);
 }
 

@@ -33,7 +33,7 @@ static __always_inline void put_addr(struct in6_addr *at, __u64 hi, __u64 lo, __
 
 /* The ports at `l4_offset`, and the checksum behind them where the quote reaches so far. `delta`: of the addresses. */
 static __always_inline void translate_quoted_l4(struct xdp_md *ctx, const struct quoted *quoted, __u32 ports,
-						__u64 *delta)
+						__u32 message_end, __u64 *delta)
 {
 	void *at = frame_start(ctx) + bounded(quoted->l4_offset, QUOTE_REACH), *end = frame_end(ctx);
 	__u16 *check = at + (quoted->protocol == IPPROTO_TCP ? 16 : 6), before;
@@ -44,7 +44,7 @@ static __always_inline void translate_quoted_l4(struct xdp_md *ctx, const struct
 	put_word(at, ports, &ports_delta);
 	*delta += ports_delta;
 	barrier_var(check); /* one pointer: what is checked of it is what is used */
-	if ((void *)(check + 1) > end)
+	if ((void *)(check + 1) > end || quoted->l4_offset + (quoted->protocol == IPPROTO_TCP ? 18 : 8) > message_end)
 		return;
 	before = *check;
 	if (quoted->protocol == IPPROTO_UDP && !before)
@@ -63,11 +63,15 @@ static __always_inline int translate_message_ipv4(struct xdp_md *ctx, __u32 l3_o
 	void *end = frame_end(ctx);
 	__u64 outer = TTL_DELTA, delta = 0;
 	struct quoted quoted;
+	__u32 message_end;
 	__u16 before;
 
 	if ((void *)(ip + 1) > end || (void *)(icmp + 1) + sizeof(*inner) > end)
 		return -1;
 	if (read_quoted(ctx, l4_offset + sizeof(*icmp), &quoted))
+		return -1;
+	message_end = l3_offset + bpf_ntohs(ip->tot_len);
+	if (quoted.l4_offset + sizeof(to->ports) > message_end)
 		return -1;
 	put_word(&ip->daddr, to->dst_lo >> 32, &outer);
 	if (!(how & MESSAGE_KEEPS_SOURCE))
@@ -81,7 +85,7 @@ static __always_inline int translate_message_ipv4(struct xdp_md *ctx, __u32 l3_o
 	before = inner->check;
 	inner->check = adjust_checksum(before, delta);
 	outer = (__u64)inner->check + (__u16)~before;
-	translate_quoted_l4(ctx, &quoted, to->ports >> 16 | to->ports << 16, &delta);
+	translate_quoted_l4(ctx, &quoted, to->ports >> 16 | to->ports << 16, message_end, &delta);
 	icmp->checksum = adjust_checksum(icmp->checksum, delta + outer);
 	return 0;
 }
@@ -94,10 +98,14 @@ static __always_inline int translate_message_ipv6(struct xdp_md *ctx, __u32 l3_o
 	void *end = frame_end(ctx);
 	__u64 outer = 0, delta = 0;
 	struct quoted quoted;
+	__u32 message_end;
 
 	if ((void *)(ip + 1) > end || (void *)(icmp + 1) + sizeof(*inner) > end)
 		return -1;
 	if (read_quoted(ctx, l4_offset + sizeof(*icmp), &quoted))
+		return -1;
+	message_end = l3_offset + sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (quoted.l4_offset + sizeof(to->ports) > message_end)
 		return -1;
 	put_addr(&ip->daddr, to->dst_hi, to->dst_lo, &outer);
 	if (!(how & MESSAGE_KEEPS_SOURCE))
@@ -107,7 +115,7 @@ static __always_inline int translate_message_ipv6(struct xdp_md *ctx, __u32 l3_o
 	inner = (void *)(icmp + 1);
 	put_addr(&inner->saddr, to->dst_hi, to->dst_lo, &delta);
 	put_addr(&inner->daddr, to->src_hi, to->src_lo, &delta);
-	translate_quoted_l4(ctx, &quoted, to->ports >> 16 | to->ports << 16, &delta);
+	translate_quoted_l4(ctx, &quoted, to->ports >> 16 | to->ports << 16, message_end, &delta);
 	icmp->checksum = adjust_checksum(icmp->checksum, delta + outer);
 	return 0;
 }
@@ -122,4 +130,26 @@ __attribute__((noinline)) int translate_message(struct xdp_md *ctx, __u32 l3_off
 	l4_offset = bounded(l4_offset, 0xff);
 	return how & MESSAGE_IS_IPV6 ? translate_message_ipv6(ctx, l3_offset, l4_offset, how, to)
 				     : translate_message_ipv4(ctx, l3_offset, l4_offset, how, to);
+}
+
+/* `src`, `dst`: what the addresses of its flow become, NULL: they stay; `ports`, likewise. The pointers are anew. */
+__stage enum verdict translate_error(struct packet *pkt, struct places places, const struct in6_addr *src,
+				     const struct in6_addr *dst, __u32 ports, __u32 how)
+{
+	struct message *to = this_message();
+
+	if (!to)
+		return DROP_TRUNCATED;
+	if (src) {
+		to->src_hi = load_u64(src->s6_addr);
+		to->src_lo = load_u64(src->s6_addr + 8);
+	}
+	if (dst) {
+		to->dst_hi = load_u64(dst->s6_addr);
+		to->dst_lo = load_u64(dst->s6_addr + 8);
+	}
+	to->ports = ports;
+	if (translate_message(pkt->ctx, places.l3, places.l4, how | (pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0), to))
+		return DROP_TRUNCATED;
+	return refresh(pkt, places);
 }

@@ -120,6 +120,8 @@ const textOf = ({ object, header, codec }: Layout): string => {
     if (variable.kind !== 'VAR') continue
     const type = bare(variable.type_id)
     const members = new Map(type.members?.map(member => [member.name, member.type_id]))
+    // A map whose sizes alone are given: the program's own, which user space neither reads nor keeps.
+    if (members.has('key_size')) continue
     if (type.name === '(anon)' && members.has('key') && members.has('value')) {
       maps.push(variable.name)
       meet(members.get('key'))
