@@ -82,13 +82,13 @@ t.test('FULLNAT', { skip }, async t => {
     await t.test(`${name}: clients here and there; backends see local addresses`, t =>
       soundly(t, lab, async () => {
         for (const client of ['near', 'far1', 'far2'] as const) {
-          const web = await askWho(lab.clients[client], vip, 12)
+          const web = await askWho(lab.clients[client], vip, 30)
           t.ok(
             web.every(who => who !== undefined && isOfPool(who.address)),
             `${client}, HTTP: ${JSON.stringify(web.find(who => !who || !isOfPool(who.address)) ?? web[0])}`,
           )
           t.same([...new Set(web.map(who => who?.backend))].sort(), ['b1', 'r1', 'r2'], `${client}: of each`)
-          const names = await askNames(lab.clients[client], vip, 24)
+          const names = await askNames(lab.clients[client], vip, 40)
           t.ok(
             names.every(who => who !== undefined && isOfPool(who.address)),
             `${client}, DNS: ${JSON.stringify(names.find(who => !who || !isOfPool(who.address)) ?? names[0])}`,
@@ -101,8 +101,8 @@ t.test('FULLNAT', { skip }, async t => {
   await t.test('on the wires: addresses, ports, TTL, and nothing else', async t => {
     const capture = await startCapture(lab.directory, bothLegs(near, backends))
     for (const { vip } of ways) {
-      await askWho(near, vip, 12)
-      await askNames(near, vip, 12)
+      await askWho(near, vip, 24)
+      await askNames(near, vip, 24)
       await near.capture(['curl', '-sS', '-o', '/dev/null', '-m', '20', `http://${inUrl(vip)}/files/small`])
     }
     const files = await capture.end()
@@ -135,7 +135,7 @@ t.test('FULLNAT', { skip }, async t => {
         )
         const flows = known.flat()
         t.equal(new Set(flows.map(({ backend }) => backend)).size, 3, `${what} ${name}: each backend`)
-        t.equal(new Set(flows.map(({ client }) => client.port)).size, what === 'HTTP' ? 13 : 12)
+        t.equal(new Set(flows.map(({ client }) => client.port)).size, what === 'HTTP' ? 25 : 24)
       }
     const strangers = readFlowPackets(files.client!)
       .flatMap(({ from, to }) => [from, to])

@@ -46,7 +46,7 @@ t.test('NAT', { skip }, async t => {
       for (const name of clientNames)
         for (const { vip, index } of families) {
           const title = `${name}, ${vip}`
-          const web = await askWho(lab.clients[name], vip, 12)
+          const web = await askWho(lab.clients[name], vip, 20)
           t.ok(
             web.every(who => who?.address === ADDRESSES[name][index]),
             `${title}: the servers see the client itself`,
@@ -65,8 +65,8 @@ t.test('NAT', { skip }, async t => {
   await t.test('on the wires: addresses, ports, TTL, and nothing else', async t => {
     const capture = await startCapture(lab.directory, bothLegs(near, lab.inside))
     for (const { vip } of families) {
-      await askWho(near, vip, 12)
-      await askNames(near, vip, 12)
+      await askWho(near, vip, 20)
+      await askNames(near, vip, 20)
       await near.capture(['curl', '-sS', '-o', '/dev/null', '-m', '20', `http://${inUrl(vip)}/files/small`])
     }
     const files = await capture.end()
