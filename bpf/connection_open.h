@@ -284,7 +284,8 @@ static __always_inline __u16 sum_delta(__u64 from, __u64 to)
  */
 static __always_inline void write_deltas(struct connection *connection, const struct opening *it, __u32 index)
 {
-	struct backend *backend = bpf_map_lookup_elem(&backends, &it->backend);
+	__u32 id = it->backend;
+	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 	__u32 number = index >> PORT_BITS, ports = it->tuple.rest;
 	struct local_address *local = bpf_map_lookup_elem(&local_addresses, &number);
 	const struct in6_addr *dst;
@@ -321,7 +322,8 @@ static __always_inline void write_connection(struct connection *connection, cons
  */
 static __always_inline int insert_reply(const struct opening *it, __u32 index, __u32 now)
 {
-	struct backend *backend = bpf_map_lookup_elem(&backends, &it->backend);
+	__u32 id = it->backend;
+	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 	struct tuple *reply = backend ? reply_tuple(&it->tuple, backend) : NULL;
 	struct connection *other;
 	__u32 there;
@@ -362,7 +364,8 @@ static __always_inline int put_into_index(const struct opening *it, __u32 index,
  */
 static __always_inline _Bool is_reusable(const struct opening *it, __u32 index)
 {
-	struct pool *pool = bpf_map_lookup_elem(&pools, &it->pool);
+	__u32 key = it->pool; /* on the stack: before Linux 6.2 a key lay nowhere else */
+	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
 
 	return pool && (index >> PORT_BITS) - pool->first < pool->count;
 }
