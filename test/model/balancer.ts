@@ -17,6 +17,7 @@ import { clampMss } from './mss.js'
 import {
   comeBackErrorNat,
   comeBackNat,
+  expired,
   findBackend,
   forwardErrorNat,
   forwardNat,
@@ -25,6 +26,7 @@ import {
 import { type IpPacket, readIp, readPorts, type ServicePacket } from './packet.js'
 import { answerPing } from './ping.js'
 import { reject } from './reject.js'
+import { ttlOf } from './rewrite.js'
 import type { BackendEntry, InterfaceEntry, ServiceEntry, Tables, Translation } from './tables.js'
 import { tooBig } from './too-big.js'
 import { encapsulate } from './tunnel.js'
@@ -134,12 +136,14 @@ const balancePacket = (
       : ends(frame, answer.verdict, { service, packet: answer.packet })
   }
   if (!backend.isResolved) return ends(frame, 'DROP_NO_NEXT_HOP', { service, backend })
+  if (isNat(backend) && ttlOf(frame, packet) <= 1)
+    return ends(frame, '', { service, backend, ...expired(frame, packet, false, entry) })
   if (isTooLong(frame, packet, backend)) {
     return ends(frame, '', { service, backend, ...tooBig(frame, packet, backend.mtu, entry.mtu) })
   }
   const clamped = service.clampsMss ? clampMss(frame, packet, backend.mtu) : frame
   if (isNat(backend)) {
-    const translated = forwardNat(frame, clamped, packet, backend, entry, wayOut(backend, ifindex))
+    const translated = forwardNat(clamped, packet, backend, wayOut(backend, ifindex))
     return ends(frame, '', { service, backend, ...translated })
   }
   return ends(frame, '', { service, backend, ...forward(clamped, packet, backend, hash, ifindex) })
@@ -174,6 +178,8 @@ const balanceError = (
   if (!backend.isResolved) return ends(frame, 'DROP_NO_NEXT_HOP', { service, backend })
   if (message.kind === 'tunnel')
     return ends(frame, '', { service, backend, ...tellClient(frame, packet, message, backend) })
+  if (isNat(backend) && ttlOf(frame, packet) <= 1)
+    return ends(frame, 'DROP_TTL_EXPIRED', { service, backend })
   if (isTooLong(frame, packet, backend)) return ends(frame, 'DROP_TOO_BIG', { service, backend })
   if (isNat(backend)) {
     const translated = forwardErrorNat(frame, packet, message.quoted, backend, wayOut(backend, ifindex))

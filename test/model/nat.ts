@@ -51,17 +51,17 @@ const toBackend = ({ to, port }: Translation): Ends => ({
 
 /** The request, as it leaves. `clamped`: with what else has been changed of it. */
 export const forwardNat = (
-  frame: Uint8Array,
   clamped: Uint8Array,
   packet: ServicePacket,
   backend: BackendEntry & { readonly translation: Translation },
-  entry: InterfaceEntry | undefined,
   way: string,
 ): Ending => {
-  if (ttlOf(frame, packet) <= 1) return expired(frame, packet, false, entry)
   const translated = withOtherEnds(clamped, packet, toBackend(backend.translation))
   return { verdict: `${way}_NAT`, packet: withMacs(oneHopOn(translated, packet), backend) }
 }
+
+/** Whether the error itself quotes so much, and not only its frame. */
+const hasPorts = ({ transportAt, end }: QuotedFlow): boolean => transportAt + 4 <= end
 
 /** An error about what the backend has sent to its client. */
 export const forwardErrorNat = (
@@ -71,7 +71,7 @@ export const forwardErrorNat = (
   backend: BackendEntry & { readonly translation: Translation },
   way: string,
 ): Ending => {
-  if (ttlOf(frame, packet) <= 1) return { verdict: 'DROP_TTL_EXPIRED', packet: frame }
+  if (!hasPorts(quoted)) return { verdict: 'DROP_TRUNCATED', packet: frame }
   const { to, port } = backend.translation
   const translated = translateError(frame, packet, quoted, {
     outer: { destination: address(to) },
@@ -173,6 +173,7 @@ export const comeBackErrorNat = (
   if (entry === undefined) return { verdict: 'PASS_OTHER_HOST', packet: frame }
   const route = setOut(tables, frame, packet, true, entry)
   if ('verdict' in route) return route
+  if (!hasPorts(quoted)) return { verdict: 'DROP_TRUNCATED', packet: frame, backend: found.backend }
   const { vip, port } = found.service
   const translated = translateError(frame, packet, quoted, {
     outer: { source: address(vip) },
