@@ -9,8 +9,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-/** What is loaded there: the object, and its loader, by name. */
-const LOADERS = { balancer: 'loader', decap: 'decap', toa: 'toa' } as const
+/** What is loaded there: by the loader's name, the object's. */
+const LOADERS = { loader: 'balancer', translate: 'balancer', decap: 'decap', toa: 'toa' } as const
 const OBJECTS = join(ROOT, 'build/native/bpf')
 const WORK = join(ROOT, 'build/guest')
 const BOOT_TIMEOUT_MS = 100_000
@@ -20,7 +20,7 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t sysfs sys /sys
 echo "kernel $(/bin/busybox uname -r)"
 ${Object.entries(LOADERS)
-  .map(([object, loader]) => `/${loader} /${object}.bpf.o 2>&1\necho "${object}: exit code $?"`)
+  .map(([loader, object]) => `/${loader} /${object}.bpf.o 2>&1\necho "${loader}: exit code $?"`)
   .join('\n')}
 /bin/busybox poweroff -f
 `
@@ -76,7 +76,7 @@ const buildInitramfs = (): string => {
   const root = join(WORK, 'root')
   rmSync(root, { recursive: true, force: true })
   for (const directory of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(root, directory), { recursive: true })
-  for (const [object, name] of Object.entries(LOADERS)) {
+  for (const [name, object] of Object.entries(LOADERS)) {
     const loader = join(root, name)
     const source = join(ROOT, `test/guest/${name}.c`)
     run('gcc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', loader, source, '-lbpf'])
@@ -120,16 +120,16 @@ const bootGuest = (kernel: string, initramfs: string): string =>
 const main = (): void => {
   if (process.arch !== 'x64')
     throw new Error(`the guest's kernel is for x86-64, this machine is ${process.arch}`)
-  for (const object of Object.keys(LOADERS))
+  for (const object of Object.values(LOADERS))
     if (!existsSync(join(OBJECTS, `${object}.bpf.o`)))
       throw new Error(`${object}.bpf.o is missing: run npm run setup`)
   mkdirSync(WORK, { recursive: true })
   const output = bootGuest(fetchKernel(), buildInitramfs())
   const said = output.replaceAll('\r', '').split('\n')
   process.stdout.write(`${said.filter(line => line.trim() !== '').join('\n')}\n`)
-  for (const object of Object.keys(LOADERS))
-    if (!said.includes(`${object}: exit code 0`))
-      throw new Error(`the guest did not say that ${object} is well`)
+  for (const loader of Object.keys(LOADERS))
+    if (!said.includes(`${loader}: exit code 0`))
+      throw new Error(`the guest did not say that ${loader} is well`)
 }
 
 try {
