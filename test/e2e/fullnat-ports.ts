@@ -1,7 +1,6 @@
 /** FULLNAT's local ports: a pool that is exhausted, one client's ports used again and again, and times that pass. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { BackendRow } from '../../src/control/protocol.js'
 import type { Host } from '../../src/lab/namespaces.js'
 import { PYTHON, pythonProgram } from '../fixtures/capture.js'
 import { hold, NAMED_PORT, serveNames, sumOf } from '../fixtures/held-connections.js'
@@ -145,11 +144,13 @@ t.test(`one client, ${PER_SECOND} connections a second, its ports again and agai
 })
 
 t.test('connections that are silent, within the time and beyond it', { skip }, async t => {
+  const HELD = 20
   const { lab, daemon } = await openTranslatedSite(
     t,
-    ({ routed, balancer }) => ({
+    ({ routed }) => ({
       interfaces: ['eth0', 'eth1'],
-      'local-addresses': balancer.pools,
+      'local-addresses': ['10.2.8.1'],
+      'local-ports': `40000-${40000 + 2 * HELD - 1}`,
       services: {
         named: {
           vip: VIP,
@@ -164,17 +165,24 @@ t.test('connections that are silent, within the time and beyond it', { skip }, a
     { inside: 0, routed: 2 },
   )
   await serveNames(lab.routed)
-  const within = await hold(lab.clients.far1, VIP, NAMED_PORT, 20, 3000)
-  const beyond = await hold(lab.clients.far2, VIP, NAMED_PORT, 20, 8000)
-  await sleep(10_000)
-  const kept = await within.report()
+  const within = await hold(lab.clients.far1, VIP, NAMED_PORT, HELD, 3000)
+  const beyond = await hold(lab.clients.far2, VIP, NAMED_PORT, HELD, 15_000)
+  const early = await open(lab.clients.near, VIP, 5)
+  t.same(early.opened.failed, { ECONNREFUSED: 5 }, 'every port is used')
+  await sleep(7500)
+  const others = await open(lab.clients.near, VIP, HELD + 5)
+  t.same(
+    [others.opened.connected, others.opened.failed],
+    [HELD, { ECONNREFUSED: 5 }],
+    "the ports of those that have been silent for too long, and nobody else's",
+  )
+  const [kept, cut] = [await within.report(), await beyond.report()]
   t.match(kept, { broken: {}, moved: 0 })
-  t.equal(sumOf(kept.held), 20, 'whoever speaks in time is kept')
-  const cut = await beyond.report()
-  t.equal(sumOf(cut.broken), 20, 'whoever does not is reset')
-  t.ok((await countVerdicts(daemon)).TX_NO_CONNECTION! >= 20)
-  const rowsNow = await daemon.json<BackendRow[]>('backend', 'list', 'named')
-  t.equal(rowsNow.length, 2)
-  await within.end()
-  await beyond.end()
+  t.equal(sumOf(kept.held), HELD, 'whoever speaks in time is kept')
+  await sleep(9000)
+  const late = await beyond.report()
+  t.same([sumOf(cut.broken), sumOf(late.broken), late.moved], [0, HELD, 0], 'whoever is late is reset')
+  t.match(await within.report(), { broken: {}, moved: 0 })
+  t.ok(((await countVerdicts(daemon)).TX_NO_CONNECTION ?? 0) >= HELD, 'TX_NO_CONNECTION')
+  for (const one of [within, beyond, others, early]) await one.end()
 })
