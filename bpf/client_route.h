@@ -24,6 +24,7 @@ struct {
 #define FAMILY_IPV4 2 /* AF_INET */
 #define FAMILY_IPV6 10
 #define LOOPBACK    1 /* its ifindex, in every network namespace */
+#define LOOPBACK    1 /* its ifindex, in every network namespace */
 
 /* A program of its own. The place of an address's entry in client_routes. */
 __attribute__((noinline)) __u32 search_client_routes(__u64 dst_hi, __u64 dst_lo, __u32 is_ipv6)
@@ -109,6 +110,10 @@ __attribute__((noinline)) int ask_kernel(struct xdp_md *ctx, __u64 dst_hi, __u64
 		asked.ipv4_dst = dst_lo >> 32;
 	}
 	found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
+	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED) {
+		asked.ifindex = LOOPBACK; /* which the control process has set to forward */
+		found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
+	}
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return KERNEL_ROUTE_LOCAL;
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)

@@ -87,7 +87,7 @@ __stage enum verdict come_back_to(struct packet *pkt, struct connection *connect
 		return verdict;
 	if (is_syn(pkt))
 		return PASS_NOT_A_SERVICE; /* never a reply */
-	verdict = find_way_to_client(pkt, connection, &way) ?: tell_connection(pkt, 0, times_of(connection));
+	verdict = find_way_to_client(pkt, connection, &way) ?: tell_connection(pkt, places, 0, times_of(connection));
 	if (verdict)
 		return verdict;
 	pkt->backend_id = connection->backend;

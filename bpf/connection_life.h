@@ -96,7 +96,34 @@ static __always_inline union life next_life(union life life, __u32 kind, _Bool i
 
 #define HEAR_IS_CLIENTS (1U << 16) /* with `kind` */
 
-/* A program of its own: a packet of a connection, from one of its ends. -1: the entry is another connection's now. */
+/* What becomes of a packet of a connection. */
+enum heard {
+	HEARD = 0,
+	HEARD_NOTHING,	   /* the entry is another connection's now */
+	HEARD_RESET_AHEAD, /* dropped by the operator: the packet becomes a reset to the other end */
+	HEARD_RESET_BACK,  /* dropped by the operator: its sender is answered with a reset */
+};
+
+/* A connection that the operator has dropped: each end is told once by the other's packet, then by the answer to its
+ * own. */
+static __always_inline enum heard hear_dropped(struct connection *connection, union life life, _Bool is_clients,
+					       __u32 times, __u32 now)
+{
+	__u8 ahead = is_clients ? CONNECTION_SERVER_TOLD : CONNECTION_CLIENT_TOLD;
+	enum heard heard = life.kind & ahead ? HEARD_RESET_BACK : HEARD_RESET_AHEAD;
+	union life next = life;
+
+	if (life.protocol != IPPROTO_TCP)
+		return HEARD_NOTHING;
+	next.kind |= heard == HEARD_RESET_AHEAD ? ahead : CONNECTION_CLIENT_TOLD | CONNECTION_SERVER_TOLD;
+	next.client_seen |= SEEN_RST;
+	next.expires = now + lifetime(next, times);
+	if (next.word != life.word)
+		change_life(connection, life, next);
+	return heard;
+}
+
+/* A program of its own: a packet of a connection, from one of its ends. Returns an enum heard. */
 __attribute__((noinline)) int hear_packet(__u32 index, __u32 kind_and_end, __u32 times)
 {
 	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
@@ -104,15 +131,17 @@ __attribute__((noinline)) int hear_packet(__u32 index, __u32 kind_and_end, __u32
 	union life life, next;
 
 	if (!connection)
-		return -1;
+		return HEARD_NOTHING;
 	life = life_of(connection);
+	if (life.kind & CONNECTION_DROPPED)
+		return hear_dropped(connection, life, !!(kind_and_end & HEAR_IS_CLIENTS), times, now);
 	for (int i = 0; i < LIFE_TRIES; i++) {
 		if ((life.kind & CONNECTION_KIND_MASK) <= CONNECTION_CLAIMED)
-			return -1;
+			return HEARD_NOTHING;
 		next = next_life(life, kind_and_end, !!(kind_and_end & HEAR_IS_CLIENTS), times, now);
 		if (next.word == life.word || change_life(connection, life, next))
-			return 0;
+			return HEARD;
 		life = life_of(connection);
 	}
-	return 0;
+	return HEARD;
 }

@@ -10,6 +10,7 @@
 #include "expire.h"
 #include "refuse.h"
 #include "recall_connection.h"
+#include "toa_option.h"
 #include "tell_connection.h"
 
 /* The way back to the client, for want of a better one: where this frame came from. */
@@ -45,6 +46,41 @@ __stage enum verdict open_fullnat(struct packet *pkt)
 	return CONTINUE;
 }
 
+/* Only the balancer says who the client is. The pointers are anew. */
+__stage enum verdict blank_client_toa(struct packet *pkt, struct places places)
+{
+	enum verdict verdict = refresh(pkt, places);
+
+	if (verdict || pkt->protocol != IPPROTO_TCP || !may_hold_toa(pkt))
+		return verdict;
+	blank_toa(pkt->ctx, places.l4);
+	return refresh(pkt, places);
+}
+
+/* The first packets of a connection tell the backend its client. The pointers are anew. */
+__stage enum verdict tell_client_address(struct packet *pkt, struct places places, struct connection *connection)
+{
+	if (pkt->protocol != IPPROTO_TCP || connection->packets >= TOA_PACKETS)
+		return CONTINUE;
+	connection->packets++;
+	if (!(pkt->service->flags & SERVICE_TOA))
+		return CONTINUE;
+	insert_toa(pkt->ctx, places.l3, places.l4, pkt->connection,
+		   (__u32)pkt->is_ipv6 << 31 | *(volatile __u16 *)&pkt->backend->mtu);
+	return refresh(pkt, places);
+}
+
+/* A request, as its backend gets it. */
+__stage enum verdict send_from(struct packet *pkt, struct places places, struct connection *connection,
+			       const struct local_address *local, __u32 ports)
+{
+	enum verdict verdict;
+
+	learn_hop(pkt, connection);
+	verdict = rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta, connection->l3_delta);
+	return verdict ?: tell_client_address(pkt, places, connection);
+}
+
 __stage enum verdict forward_fullnat(struct packet *pkt)
 {
 	struct local_address *local;
@@ -59,7 +95,7 @@ __stage enum verdict forward_fullnat(struct packet *pkt)
 		return answer_expired(pkt);
 	verdict = pkt->connection == NO_ID || pkt->kind & PACKET_REOPENS
 			? open_fullnat(pkt)
-			: tell_connection(pkt, HEAR_IS_CLIENTS, pkt->service->id);
+			: tell_connection(pkt, places, HEAR_IS_CLIENTS, pkt->service->id);
 	if (verdict)
 		return verdict;
 	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
@@ -68,16 +104,10 @@ __stage enum verdict forward_fullnat(struct packet *pkt)
 	if (!connection || !local)
 		return DROP_NO_CONNECTION;
 	ports = translated_ports(pkt, pkt->backend->port);
-	if (pkt->kind & PACKET_IS_MESSAGE) {
+	if (pkt->kind & PACKET_IS_MESSAGE)
 		verdict = translate_error(pkt, places, &local->addr, &pkt->backend->addr, ports, 0);
-	} else {
-		verdict = refresh(pkt, places);
-		if (!verdict) {
-			learn_hop(pkt, connection);
-			verdict = rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta,
-					  connection->l3_delta);
-		}
-	}
+	else
+		verdict = blank_client_toa(pkt, places) ?: send_from(pkt, places, connection, local, ports);
 	if (verdict)
 		return verdict;
 	rewrite_dr(pkt);

@@ -9,12 +9,12 @@
 #include "tell_connection.h"
 
 /* NAT by flow: the connection tells its replies the VIP. A message has none of its own. */
-__stage enum verdict note_flow(struct packet *pkt)
+__stage enum verdict note_flow(struct packet *pkt, struct places places)
 {
 	if (pkt->kind & PACKET_IS_MESSAGE)
 		return CONTINUE;
 	if (pkt->connection != NO_ID && !(pkt->kind & PACKET_REOPENS))
-		return tell_connection(pkt, HEAR_IS_CLIENTS, pkt->service->id);
+		return tell_connection(pkt, places, HEAR_IS_CLIENTS, pkt->service->id);
 	return open_for(pkt, 0, pkt->service->id, CONNECTION_NAT) ? CONTINUE
 								  : refuse(pkt, TX_EXHAUSTED, DROP_EXHAUSTED);
 }
@@ -32,7 +32,7 @@ __stage enum verdict forward_nat(struct packet *pkt)
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
 	if (config.connections && backend->flags & BACKEND_BY_FLOW) {
-		verdict = note_flow(pkt);
+		verdict = note_flow(pkt, places);
 		if (verdict)
 			return verdict;
 	}

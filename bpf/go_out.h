@@ -57,9 +57,8 @@ static __always_inline _Bool is_reopened(const struct packet *pkt, const struct 
 
 	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
 		return 0;
-	return is_over(life, connection_clock()) ||
-	       (pkt->protocol == IPPROTO_TCP &&
-		(state_of_life(life) >= STATE_FIN_WAIT || life.kind & CONNECTION_DROPPED));
+	return is_over(life, connection_clock()) || life.kind & CONNECTION_DROPPED ||
+	       (pkt->protocol == IPPROTO_TCP && state_of_life(life) >= STATE_FIN_WAIT);
 }
 
 __stage enum verdict go_out(struct packet *pkt)
@@ -83,7 +82,7 @@ __stage enum verdict go_out(struct packet *pkt)
 		pkt->connection = NO_ID;
 	verdict = !connection || is_reopened(pkt, connection)
 			? open_snat(pkt)
-			: tell_connection(pkt, HEAR_IS_CLIENTS, config.snat_times);
+			: tell_connection(pkt, places, HEAR_IS_CLIENTS, config.snat_times);
 	if (verdict)
 		return verdict;
 	connection = bpf_map_lookup_elem(&connections, &pkt->connection);

@@ -32,9 +32,9 @@ static __always_inline enum recollection recollect(const struct connection *conn
 	is_opening = !(kind & PACKET_IS_MESSAGE) && (!is_tcp || (kind & (TCP_SYN | TCP_ACK)) == TCP_SYN);
 	if (!is_opening)
 		return is_dead ? RECALLED_NOTHING : RECALLED;
-	if (is_dead || is_over(life, now))
+	if (is_dead || is_over(life, now) || life.kind & CONNECTION_DROPPED)
 		return RECALLED_REOPENS;
-	if (is_tcp && (state >= STATE_FIN_WAIT || life.kind & CONNECTION_DROPPED))
+	if (is_tcp && state >= STATE_FIN_WAIT)
 		return RECALLED_REOPENS;
 	return RECALLED;
 }
