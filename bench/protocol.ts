@@ -37,6 +37,7 @@ const row: BackendRow = {
   flowsAtLeast: false,
   drain: null,
   newFlows: '123456',
+  replies: null,
   packets: '1234567890',
   bytes: '1234567890123',
   nextHop: { interface: 'eth0', mac: '02:00:00:00:00:0c' },

@@ -22,6 +22,7 @@ import { type Backend, type Config, type Service, serviceIdentity } from './mode
 import type { NextHops } from './next-hops.js'
 import { resolutionOf } from './reach.js'
 import { diffConfigs, diffOrders } from './reconcile.js'
+import { createReplyWatch } from './reply-watch.js'
 import { type RingViewOptions, viewRing } from './ring-view.js'
 import type { Rings } from './rings.js'
 import { createRunningRows, type Running } from './running.js'
@@ -138,6 +139,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     translation: options.translation,
     clock,
   })
+  const replies = createReplyWatch(clock.now)
   const impacts = createImpacts({
     running,
     tables,
@@ -150,9 +152,18 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       ),
     isReseeded: after => seedOf(after) !== seedOf(wanted().config),
     now: clock.now,
+    onSample: replies.add,
     log,
   })
-  const rows = createRunningRows({ tables, nextHops, progress, standing, now: clock.now })
+  const rows = createRunningRows({
+    tables,
+    nextHops,
+    progress,
+    standing,
+    isSilent: replies.isSilent,
+    interfaces: () => wanted().config.interfaces,
+    now: clock.now,
+  })
   const stepGoing = createGoings({ running, progress, tables, isKept, now: clock.now, publish, log })
 
   const all = (): string[] => wanted().config.services.map(serviceIdentity)

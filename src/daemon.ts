@@ -9,7 +9,7 @@ import { Dataplane, shapeFor } from './dataplane/dataplane.js'
 import { createFlowClock } from './dataplane/flow-clock.js'
 import { shapeForPools } from './dataplane/pooling.js'
 import { createSweeper } from './dataplane/sweeper.js'
-import { createTables } from './dataplane/tables.js'
+import { createTables, type Tables } from './dataplane/tables.js'
 import { createFlows, type Flows } from './flows/flows.js'
 import { type Clock, systemClock } from './health/clock.js'
 import { createMonitor } from './health/monitor.js'
@@ -67,6 +67,7 @@ export interface Daemon {
   readonly translation: () => Pick<Status, 'clientRoutes' | 'localAddresses'>
   /** The last sweep of the flow cache; null: none yet. */
   readonly lastSweep: () => Sweep | null
+  readonly pools: Tables['pools']
   /** Attached everywhere, and every check has a result. */
   isReady(): boolean
   /** Ends, and leaves the packets flowing where they can be: what is pinned goes on. */
@@ -182,6 +183,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     })
 
     const flowClock = createFlowClock(opened.jiffies(), now(), native.tickNs, now)
+    const connectionClock = createConnectionClock(opened.jiffies(), now(), native.tickNs, now)
     const sweeper = createSweeper()
     closing.push(() => sweeper.close())
     const refusals = createRefusals(
@@ -200,12 +202,15 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
         ),
       onRefused: refusals.refused,
       flowClock,
+      connectionClock,
       sweep: (swept, request) =>
         sweeper.sweep({
           ...request,
           flowCache: swept.handle('flow_cache'),
           slots: swept.handle('slots'),
         }),
+      sweepConnections: (swept, request) =>
+        sweeper.sweepConnections({ ...request, connections: swept.handle('connections') }),
     })
 
     const clientRoutes = createClientRoutes({ netlink, nextHops, put: tables.setClientRoutes, clock, log })
@@ -270,7 +275,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       memory: name => opened.memory(name),
       serviceOf: tables.serviceOf,
       wanted: running.wanted,
-      connectionClock: createConnectionClock(opened.jiffies(), now(), native.tickNs, now),
+      connectionClock,
       flowClock,
     })
     const ticking = setInterval(() => {
@@ -281,7 +286,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     closing.push(() => clearInterval(ticking))
     let lastSweep: Sweep | null = null
     const sweep = async (): Promise<void> => {
-      if (!opened.shape.tracking) return
+      if (!opened.shape.tracking && opened.shape.numbers === 0) return
       const began = now()
       await tables.sweep()
       lastSweep = { at: new Date(), durationMs: now() - began }
@@ -322,6 +327,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
         }
       },
       lastSweep: () => lastSweep,
+      pools: tables.pools,
       isReady: () => isEverywhere() && monitor.isComplete(),
       release: async () => {
         await end()

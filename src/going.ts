@@ -33,9 +33,8 @@ export const createGoings = (options: GoingsOptions): (() => readonly Going[]) =
       nowMs: now(),
       ownsSlots: i >= 0 && slots[i]! > 0,
       flows:
-        service.tracking === 'never'
-          ? null
-          : (tables.flows(identity, key.slice(identity.length + 1)) ?? UNKNOWN),
+        tables.flows(identity, key.slice(identity.length + 1)) ??
+        (service.tracking === 'never' ? null : UNKNOWN),
     }
   }
 

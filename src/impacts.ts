@@ -23,6 +23,8 @@ export interface ImpactsOptions {
   readonly isReseeded: (wanted: Config) => boolean
   /** Milliseconds, monotonic. */
   readonly now: () => number
+  /** The counters have been sampled. */
+  readonly onSample?: (counts: Awaited<ReturnType<Tables['counts']>>) => void
   readonly log: Log
 }
 
@@ -47,6 +49,7 @@ export const createImpacts = (options: ImpactsOptions): Impacts => {
       for (const [identity, { tx, redirect }] of backends)
         packets.set(keyOf(service, identity), Number(addTraffic(tx, redirect).packets))
     minute.add(packets)
+    options.onSample?.(counts)
   }
 
   const trafficOf = (service: string, identity: string) => {

@@ -10,8 +10,10 @@ import {
   type Forward,
   forwardText,
   listenText,
+  type PortRange,
   type Service,
   serviceIdentity,
+  type Translation,
 } from './model.js'
 
 /** What was ordered of backends, by backendKey; of those that are not named nothing was. */
@@ -102,6 +104,29 @@ const backendChanges = (before: Service, after: Service): Change[] => {
   return changes
 }
 
+const portsText = ({ first, last }: PortRange): string => `${first}-${last}`
+
+/** What of a translation differs, as the file calls it. */
+const flat = (translation: Translation | undefined): Readonly<Record<string, unknown>> => {
+  if (!translation) return {}
+  const { localAddresses, localPorts, toa, timeouts } = translation
+  return { localAddresses, localPorts: portsText(localPorts), toa, ...timeouts }
+}
+
+const translationChanges = (before: Service, after: Service): string[] => {
+  // All of it comes or goes with the mode.
+  if (!before.translation || !after.translation) return []
+  const [were, are] = [flat(before.translation), flat(after.translation)]
+  const detail = differences(were, are, Object.keys(are))
+  return detail === '' ? [] : [detail]
+}
+
+const snatText = ({ snat }: Config) => ({
+  prefixes: snat?.prefixes ?? [],
+  localAddresses: snat?.localAddresses ?? [],
+  localPorts: snat ? portsText(snat.localPorts) : 'none',
+})
+
 const serviceChanges = (before: Config, after: Config): Change[] => {
   const present = byKey(before.services, serviceIdentity)
   const wanted = byKey(after.services, serviceIdentity)
@@ -116,7 +141,9 @@ const serviceChanges = (before: Config, after: Config): Change[] => {
       changes.push({ action: 'add', kind: 'service', name: service.name, detail })
       continue
     }
-    const detail = differences(was, service, serviceKeys)
+    const detail = [differences(was, service, serviceKeys), ...translationChanges(was, service)]
+      .filter(text => text !== '')
+      .join(', ')
     if (detail) changes.push({ action: 'change', kind: 'service', name: service.name, detail })
     changes.push(...backendChanges(was, service))
   }
@@ -140,6 +167,12 @@ export const diffConfigs = (before: Config, after: Config): Change[] => {
   }
   const detail = differences(served(before), served(after), ['listen'])
   if (detail) changes.push({ action: 'change', kind: 'setting', name: 'http', detail })
+  const translated = differences(snatText(before), snatText(after), [
+    'prefixes',
+    'localAddresses',
+    'localPorts',
+  ])
+  if (translated) changes.push({ action: 'change', kind: 'setting', name: 'snat', detail: translated })
   return [...changes, ...serviceChanges(before, after)]
 }
 

@@ -1,11 +1,26 @@
 /** What `status`, `service` and `backend` answer about one backend or service. Pure. */
 import { addressText, macText } from './address.js'
 import { type Order, type Progress, remainingMs } from './admin.js'
-import type { BackendRow, DrainView, ServiceRow, TunnelView } from './control/protocol.js'
+import type {
+  BackendRow,
+  Count,
+  DrainView,
+  ServiceRow,
+  TranslationView,
+  TunnelView,
+} from './control/protocol.js'
 import { addCounts, addTraffic, type BackendCount } from './dataplane/counters.js'
 import { innerMtu, overheadOf } from './dataplane/encapsulation.js'
 import type { LiveFlows, ServiceCounts, TrackingState } from './dataplane/tables.js'
-import { type AdminState, type Backend, type Forward, forwardOf, isTunnel, type Service } from './model.js'
+import {
+  type AdminState,
+  type Backend,
+  type Forward,
+  forwardOf,
+  isTranslated,
+  isTunnel,
+  type Service,
+} from './model.js'
 import type { Resolution } from './next-hop.js'
 import { tunnelSourceOf } from './reach.js'
 import type { Standing } from './standing.js'
@@ -24,6 +39,8 @@ export interface BackendFacts {
   readonly flows: LiveFlows | null
   readonly tracking: TrackingState
   readonly drain: DrainView | null
+  /** What its replies lack, though it gets packets; null: nothing that is known. */
+  readonly lack: string | null
 }
 
 /** @param wall what `nowMs` is by the wall clock */
@@ -46,12 +63,43 @@ export const drainView = (
 /** Nothing is known of flows on untracked slots: where a backend that takes flows owns some, its count is at least one. */
 const flowsOf = ({ state, service, slots, flows, tracking }: BackendFacts) => {
   const isUntracked = flows === null || (state === 'enabled' && tracking.tracked === 0)
+  if (flows?.areConnections) return { flows: flows.live, flowsAtLeast: false }
   if (isUntracked) return { flows: null, flowsAtLeast: false }
   return { flows: flows.live, flowsAtLeast: !flows.isExact || (slots > 0 && service.tracking !== 'always') }
 }
 
-const reasonOf = ({ standing, slots }: BackendFacts): string | null =>
-  standing.isLastResort && slots > 0 ? `${standing.reason}, but nobody else is left` : standing.reason
+const reasonOf = ({ standing, slots, lack }: BackendFacts): string | null =>
+  standing.isLastResort && slots > 0
+    ? `${standing.reason}, but nobody else is left`
+    : (standing.reason ?? lack)
+
+const repliesOf = ({ mode }: Forward, { replies }: BackendCount): Count | null => {
+  if (!isTranslated(mode)) return null
+  const { packets, bytes } = addTraffic(replies.tx, replies.redirect)
+  return { packets: String(packets), bytes: String(bytes) }
+}
+
+const translationView = ({ translation, idleTimeMs, udpIdleTimeMs }: Service): TranslationView | null => {
+  if (!translation) return null
+  const { localAddresses, localPorts, toa, timeouts } = translation
+  return {
+    localAddresses,
+    localPorts,
+    toa: toa && localAddresses.length > 0,
+    timeouts: {
+      synSent: timeouts.synSentMs / 1000,
+      synReceived: timeouts.synReceivedMs / 1000,
+      established: idleTimeMs / 1000,
+      finWait: timeouts.finWaitMs / 1000,
+      closeWait: timeouts.closeWaitMs / 1000,
+      lastAck: timeouts.lastAckMs / 1000,
+      timeWait: timeouts.timeWaitMs / 1000,
+      close: timeouts.closeMs / 1000,
+      udp: udpIdleTimeMs / 1000,
+      udpOnce: timeouts.udpOnceMs / 1000,
+    },
+  }
+}
 
 const tunnelView = ({ service, backend, resolution }: BackendFacts, forward: Forward): TunnelView | null => {
   if (!isTunnel(forward)) return null
@@ -89,6 +137,7 @@ export const backendRow = (facts: BackendFacts): BackendRow => {
     packets: String(total.packets),
     bytes: String(total.bytes),
     newFlows: String(count.syns),
+    replies: repliesOf(forward, count),
     nextHop: nextHop && { interface: interfaceName ?? String(nextHop.ifindex), mac: macText(nextHop.mac) },
     reason: reasonOf(facts),
   }
@@ -115,6 +164,7 @@ export const serviceRow = (
     noBackend: service.noBackend,
     mss: service.mss,
     ping: service.ping,
+    translation: translationView(service),
     digest,
     trackedSlots: tracked,
     trackedShare: tracked / service.ringSize,

@@ -6,7 +6,7 @@ import type { BackendRow, ServiceRow } from './control/protocol.js'
 import { type BackendCount, noCount, noTraffic } from './dataplane/counters.js'
 import type { ServiceCounts, Tables } from './dataplane/tables.js'
 import { identitiesOf, keyOf } from './identities.js'
-import { type Backend, backendIdentity, type Service } from './model.js'
+import { type Backend, backendIdentity, forwardOf, isTranslated, type Service } from './model.js'
 import type { NextHops } from './next-hops.js'
 import { resolutionOf } from './reach.js'
 import { ringDigest } from './ring.js'
@@ -50,6 +50,10 @@ export interface RunningRowsOptions {
   readonly progress: AdminProgress
   /** @param key backendKey */
   readonly standing: (service: Service, backend: Backend, key: string) => Standing
+  /** Whether requests go to a backend, and no replies come back. */
+  readonly isSilent: (key: string) => boolean
+  /** Names of those that packets are seen on. */
+  readonly interfaces: () => readonly string[]
   /** Milliseconds, monotonic. */
   readonly now: () => number
 }
@@ -62,6 +66,33 @@ export interface RunningRows {
 
 export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
   const { tables, nextHops, progress, standing, now } = options
+
+  /** A VLAN's packets enter by the interface below it. */
+  const isSeen = (ifindex: number): boolean => {
+    const links = nextHops.links()
+    let link = links.find(one => one.ifindex === ifindex)
+    for (let depth = 0; link && depth < links.length; depth++) {
+      const { name, lower } = link
+      if (options.interfaces().includes(name)) return true
+      link = lower === null ? undefined : links.find(one => one.ifindex === lower)
+    }
+    return false
+  }
+
+  /** Why replies of a backend that is translated to cannot be what they should be. */
+  const lackOf = (service: Service, backend: Backend, key: string, ifindex: number): string | null => {
+    const { mode } = forwardOf(service, backend)
+    if (!isTranslated(mode)) return null
+    if (mode === 'nat' && ifindex !== 0 && !isSeen(ifindex)) {
+      const name = nextHops.links().find(link => link.ifindex === ifindex)?.name ?? ifindex
+      return `its replies are not seen: ${name}, by which they come, is none of \`interfaces\``
+    }
+    // UDP need not be answered.
+    if (service.protocol !== 'tcp' || !options.isSilent(key)) return null
+    return mode === 'nat'
+      ? 'requests go out, no reply comes back: is this balancer the backend’s gateway?'
+      : 'requests go out, no reply comes back: does the backend reach the local addresses?'
+  }
 
   /** @param identity the backend's */
   const rowOf = (
@@ -87,6 +118,7 @@ export const createRunningRows = (options: RunningRowsOptions): RunningRows => {
       interfaceName: nextHops.links().find(link => link.ifindex === ifindex)?.name ?? null,
       flows: tables.flows(own, identity),
       tracking: tables.tracking(own),
+      lack: lackOf(service, backend, key, ifindex),
       drain: order ? drainView(order, progress.of(key), now(), deadlineOf(order, service), new Date()) : null,
     })
   }

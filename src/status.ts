@@ -19,7 +19,10 @@ const flowCacheOf = ({ dataplane, lastSweep }: Daemon, services: Status['service
   const last = lastSweep()
   return {
     entries: shape.flows,
-    live: services.flatMap(({ backends }) => backends).reduce((sum, { flows }) => sum + (flows ?? 0), 0),
+    live: services
+      .flatMap(({ backends }) => backends)
+      // Each of FULLNAT's flows is a connection.
+      .reduce((sum, { flows, forward }) => sum + (forward === 'fullnat' ? 0 : (flows ?? 0)), 0),
     inserted: String(inserted),
     deferred: String(deferred),
     refused: String(refused),
@@ -45,6 +48,15 @@ export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSour
     journal: kept ? { entries: kept.entries, error: kept.error } : null,
     http: endpoint?.status() ?? null,
     flowCache: flowCacheOf(daemon, services),
+    pools: daemon.pools().map(({ addresses, ports, used, opened, reopened, refused }) => ({
+      pool: addresses[0] ?? 'nat',
+      addresses,
+      ports,
+      used,
+      opened: String(opened),
+      reopened: String(reopened),
+      refused: String(refused),
+    })),
     verdicts: Object.fromEntries(
       [...verdicts].map(([name, { packets, bytes }]) => [
         name,

@@ -3,7 +3,7 @@ import type { Order } from './admin.js'
 import { defaultBackendName } from './config/rules.js'
 import { differing } from './differing.js'
 import { backendKey, identitiesOf } from './identities.js'
-import type { Backend, Config, Service } from './model.js'
+import { type Backend, type Config, forwardOf, type Service } from './model.js'
 
 /** A backend that is out of the configuration, and stays until its flows have gone. */
 export interface Leaving {
@@ -66,9 +66,9 @@ export const withConfig = (
     for (const backend of were) {
       const key = backendKey(before, backend)
       if (kept.has(key)) continue
-      // Untracked slots go to others with all of their flows: none is left to wait for.
-      if (now && now.tracking !== 'never' && mayStay(key))
-        leaving.set(key, { service, backend, sinceMs: nowMs })
+      // Untracked slots go to others with all of their flows, unless these are connections: none is left to wait for.
+      const isRemembered = now?.tracking !== 'never' || forwardOf(before, backend).mode === 'fullnat'
+      if (now && isRemembered && mayStay(key)) leaving.set(key, { service, backend, sinceMs: nowMs })
       orders.delete(key)
     }
   }

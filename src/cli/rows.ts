@@ -22,12 +22,12 @@ const backendHeadings = [
   'SHARE',
   'FLOWS',
   'PACKETS',
+  'REPLIES',
   'FORWARD',
   'SOURCE',
   'MTU',
   'NEXT HOP',
 ]
-const tunnelHeadings = ['FORWARD', 'SOURCE', 'MTU']
 
 /** Why a backend gets nothing, else by where its packets leave. */
 const nextHop = ({ nextHop, reason }: BackendRow): Cell => {
@@ -68,6 +68,7 @@ const cells = (row: BackendRow, name: string, ringSize: number | undefined): rea
   share(row.slots, ringSize),
   flows(row),
   row.packets,
+  row.replies?.packets ?? '-',
   forward(row),
   row.tunnel?.source ?? '-',
   row.mtu ?? '-',
@@ -84,7 +85,9 @@ export const backendsOf = (service: ServiceRow, paint: Paint, indent = 0): strin
 /** What all of them lack. */
 const unused = (rows: readonly BackendRow[]): readonly string[] => [
   ...(rows.some(({ flows }) => flows !== null) ? [] : ['FLOWS']),
-  ...(rows.some(({ tunnel }) => tunnel !== null) ? [] : tunnelHeadings),
+  ...(rows.some(({ replies }) => replies !== null) ? [] : ['REPLIES']),
+  ...(rows.some(({ tunnel }) => tunnel !== null) ? [] : ['SOURCE']),
+  ...(rows.some(({ tunnel, replies }) => tunnel !== null || replies !== null) ? [] : ['FORWARD', 'MTU']),
 ]
 
 const columns = (
@@ -161,6 +164,22 @@ const slotsInWords = ({ slotStates, trackedSlots, trackedShare, ...row }: Servic
 const unforwardedInWords = ({ unforwarded: { packets, bytes } }: ServiceRow): readonly string[] =>
   packets === '0' ? [] : [`${packets} packets (${bytes} bytes) not forwarded`]
 
+/** "from 10.1.0.100, 10.1.0.101 and 14 more, ports 1024-65535, with TOA; established 900s, ..." */
+const translationInWords = ({ translation }: ServiceRow): readonly string[] => {
+  if (translation === null) return []
+  const { localAddresses, localPorts, toa, timeouts } = translation
+  const some = localAddresses.slice(0, 2).join(', ')
+  const more = localAddresses.length > 2 ? ` and ${localAddresses.length - 2} more` : ''
+  const from =
+    localAddresses.length === 0
+      ? []
+      : [`from ${some}${more}, ports ${localPorts.first}-${localPorts.last}${toa ? ', with TOA' : ''}`]
+  const words = Object.entries(timeouts).map(
+    ([state, seconds]) => `${state.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)} ${seconds}s`,
+  )
+  return [...from, `connections: ${words.join(', ')}`]
+}
+
 /** A service's facts, then its backends. */
 export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
   const facts = [
@@ -173,6 +192,8 @@ export const serviceWithBackends = (row: ServiceRow, paint: Paint): string => {
     ...(row.ping === 'answer' ? [] : [`ping: ${row.ping}`]),
     `digest ${row.digest}`,
   ]
-  const more = [slotsInWords(row), ...unforwardedInWords(row)].map(line => `  ${line}\n`).join('')
+  const more = [...translationInWords(row), slotsInWords(row), ...unforwardedInWords(row)]
+    .map(line => `  ${line}\n`)
+    .join('')
   return `${paint(row.service, 'bold')}  ${facts.join('  ')}\n${more}${backendsOf(row, paint, 2)}`
 }

@@ -37,6 +37,15 @@ const flowCacheInWords = ({ flowCache }: Status): readonly string[] => {
   ]
 }
 
+const poolsInWords = ({ pools }: Status, paint: Context['paint']): readonly string[] =>
+  pools.map(({ pool, addresses, ports, used, opened, refused }, i) => {
+    const more = addresses.length > 1 ? ` and ${addresses.length - 1} more` : ''
+    const counts = `${used} used of ${ports} ports, ${opened} opened`
+    const lack = refused === '0' ? '' : paint(`, ${refused} refused: exhausted`, 'red')
+    const heading = (i === 0 ? 'pools' : '').padEnd(12)
+    return `${heading}${pool}${more}: ${counts}${lack}`
+  })
+
 const metricsInWords = ({ http }: Status, paint: Context['paint']): readonly string[] => {
   if (http === null) return []
   return [
@@ -57,6 +66,7 @@ const inWords = (status: Status, { paint }: Context): string => {
     `interfaces  ${status.interfaces.map(interfaceInWords).join(', ') || 'none'}`,
     `program     ${status.program.tag}`,
     ...flowCacheInWords(status),
+    ...poolsInWords(status, paint),
     ...journalInWords(status, paint),
     ...metricsInWords(status, paint),
     '',

@@ -143,9 +143,9 @@ export interface BackendRow extends Count {
   readonly address: string
   readonly port: number
   readonly weight: number
-  /** "dr", "ipip", "gre", "gue": its own, or its service's. */
+  /** "dr", "ipip", "gre", "gue", "nat", "fullnat": its own, or its service's. */
   readonly forward: ForwardMode
-  /** null: direct routing. */
+  /** null: no tunnel. */
   readonly tunnel: TunnelView | null
   /** The longest packet that goes to it, from the client's IP header on; null: the way to it is not known. */
   readonly mtu: number | null
@@ -161,9 +161,48 @@ export interface BackendRow extends Count {
   readonly drain: DrainView | null
   /** TCP SYNs. */
   readonly newFlows: string
+  /** Its packets that were translated back; null: they do not come back through here. */
+  readonly replies: Count | null
   readonly nextHop: { readonly interface: string; readonly mac: string } | null
   /** Why it gets no packets: its last failed check, its unresolved next hop; else null. */
   readonly reason: string | null
+}
+
+/** How NAT and FULLNAT translate, durations in seconds. */
+export interface TranslationView {
+  /** Where FULLNAT's connections come from; NAT: none. */
+  readonly localAddresses: readonly string[]
+  readonly localPorts: { readonly first: number; readonly last: number }
+  /** FULLNAT over TCP: backends are told the client's address. */
+  readonly toa: boolean
+  /** How long a connection is kept without a packet, by its state. */
+  readonly timeouts: {
+    readonly synSent: number
+    readonly synReceived: number
+    readonly established: number
+    readonly finWait: number
+    readonly closeWait: number
+    readonly lastAck: number
+    readonly timeWait: number
+    readonly close: number
+    readonly udp: number
+    readonly udpOnce: number
+  }
+}
+
+/** Connections that a pool has room for. */
+export interface PoolStatus {
+  /** "10.1.0.100", its first address; NAT's by flow, which have none: "nat". */
+  readonly pool: string
+  readonly addresses: readonly string[]
+  /** Of all addresses together. */
+  readonly ports: number
+  /** Live connections, by the last sweep. */
+  readonly used: number
+  readonly opened: string
+  readonly reopened: string
+  /** New connections for which nothing was free. */
+  readonly refused: string
 }
 
 export interface ServiceRow extends Count {
@@ -179,6 +218,8 @@ export interface ServiceRow extends Count {
   readonly mss: string
   /** What becomes of echo requests to the VIP: "answer", "pass", "drop". */
   readonly ping: string
+  /** null: no backend is NAT or FULLNAT. */
+  readonly translation: TranslationView | null
   /** Equal on every node with the same configuration and the same backends up. */
   readonly digest: string
   /** Slots that remember flows at the moment: the ring has changed there, or all are tracked. */
@@ -237,6 +278,8 @@ export interface Status {
     /** `duration` in seconds; null: none yet. */
     readonly lastSweep: { readonly at: string; readonly duration: number } | null
   } | null
+  /** Of FULLNAT, SNAT and NAT by flow. */
+  readonly pools: readonly PoolStatus[]
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
   /** Where something is translated: the ways back to clients, the longest prefix first, in words. */

@@ -72,6 +72,8 @@ export interface BackendStore {
   flags(id: number): number
   /** A NAT backend's: only its requests' flows tell which service its replies are of. */
   setByFlow(id: number, byFlow: boolean): void
+  /** Whether each flow of a backend is a connection: FULLNAT, NAT by flow. */
+  hasConnections(id: number): boolean
   /** Grows with each change of setByFlow. */
   flowChanges(): number
   /** Whether some backend of a service is by flow. */
@@ -310,6 +312,7 @@ export const createBackendStore = (
       if (isByFlow) byFlow.add(id)
       else byFlow.delete(id)
     },
+    hasConnections: id => modeOf(id) === forwardMode.FORWARD_FULLNAT || byFlow.has(id),
     flowChanges: () => flowChanges,
     hasByFlow: service =>
       byFlow.size > 0 && [...(byService.get(service)?.values() ?? [])].some(id => byFlow.has(id)),

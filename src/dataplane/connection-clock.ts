@@ -21,3 +21,7 @@ export const createConnectionClock = (
     return Number((((jiffies + passed) * scale) >> 30n) & MASK)
   }
 }
+
+/** The same, of a jiffy. @param tickNs nanoseconds of one */
+export const connectionTime = (jiffies: bigint, tickNs: number): number =>
+  Number(((jiffies * clockScale(tickNs)) >> 30n) & MASK)

@@ -33,10 +33,10 @@ export const tupleHash = ({ srcHi, srcLo, dstHi, dstLo, rest }: Tuple, keys: rea
 }
 
 /** A tuple's two buckets, of 2^bits. */
-export const bucketsOf = (hash: bigint, bits: number): readonly [number, number] => [
-  Number(hash >> BigInt(64 - bits)),
-  Math.imul(Number(hash & M32), 2654435769 | 0) >>> (32 - bits),
-]
+export const bucketsOf = (hash: bigint, bits: number): readonly [number, number] => {
+  const first = Number(hash >> BigInt(64 - bits))
+  return [first, first ^ ((Math.imul(Number(hash & M32), 2654435769 | 0) >>> (32 - bits)) | 1)]
+}
 
 /** The index's word for a tuple whose connection lies at `index`. */
 export const indexWord = (hash: bigint, index: number): bigint =>

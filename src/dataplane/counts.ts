@@ -13,7 +13,7 @@ import {
   type Traffic,
   trafficFrom,
 } from './counters.js'
-import { backendLayout, flowCountLayout, forwardMode, verdict } from './layout.js'
+import { backendLayout, flowCountLayout, forwardMode, poolCountLayout, verdict } from './layout.js'
 import { formerRow, type Loaded, type MapName, type Shape } from './load.js'
 import { u32 } from './map-key.js'
 import { readCounts } from './map-reading.js'
@@ -27,6 +27,8 @@ export interface Counts {
   backend(row: number): BackendCount
   /** What each service has got and not forwarded, by its id; those that never counted are left out. */
   services(): Promise<ReadonlyMap<number, Traffic>>
+  /** What was made of a pool, by its index. */
+  pool(index: number): RecordOf<typeof poolCountLayout>
   /** What the flow cache did, and what it could not do. */
   flows(): RecordOf<typeof flowCountLayout>
   /** Ids from here on have counted nothing: reading those that have takes the less. */
@@ -74,7 +76,10 @@ export const createCounts = (loaded: () => Loaded): Counts => {
   const map = (name: MapName): BpfMap => loaded().maps.get(name)!
 
   /** The words of one row, summed over the CPUs. */
-  const rowOf = (name: 'backend_counts' | 'reply_counts' | 'flow_counts', row: number): readonly bigint[] => {
+  const rowOf = (
+    name: 'backend_counts' | 'reply_counts' | 'pool_counts' | 'flow_counts',
+    row: number,
+  ): readonly bigint[] => {
     const counts = map(name)
     return sumOverCpus(counts.lookup(u32(row)), counts.info.valueSize, loadNative().possibleCpus).row(0)
   }
@@ -165,6 +170,8 @@ export const createCounts = (loaded: () => Loaded): Counts => {
       const { services } = idsInUse ?? shape()
       return readCounts(map('service_counts'), { first: 0, count: services }, trafficFrom)
     },
+    pool: index =>
+      poolCountLayout.decode(new Uint8Array(BigUint64Array.from(rowOf('pool_counts', index)).buffer)),
     flows: () => flowCountLayout.decode(new Uint8Array(BigUint64Array.from(rowOf('flow_counts', 0)).buffer)),
     limit: ids => {
       idsInUse = ids

@@ -8,10 +8,6 @@ const UNITS = 2 ** flowLayout.FLOW_SEEN_BITS
 export const clockScale = (tickNs: number): bigint =>
   BigInt(Math.round((2 ** 32 * tickNs) / (SECONDS_PER_UNIT * 1e9)))
 
-/** The connection clock, seconds: jiffies * config.clock_scale >> 30. */
-export const connectionTime = (jiffies: bigint, tickNs: number): number =>
-  Number(BigInt.asUintN(32, (jiffies * clockScale(tickNs)) >> 30n))
-
 /** A time in units of the flow clock, for the service's idle time; at least one. */
 export const unitsOf = (ms: number): number => Math.max(1, Math.ceil(ms / 1000 / SECONDS_PER_UNIT))
 

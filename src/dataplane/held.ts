@@ -97,7 +97,12 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
   const { shape, serviceSeed } = dataplane
   const slots = slotMemory(dataplane.memory('slots'))
   const table = createServiceTable(dataplane.memory('services'), serviceSeed, GRACE_MS, now)
-  const backends = createBackendStore(dataplane, GRACE_MS, now, () => dataplane.shape.tracking)
+  const backends = createBackendStore(
+    dataplane,
+    GRACE_MS,
+    now,
+    () => dataplane.shape.tracking || dataplane.shape.numbers > 0,
+  )
   const services = new Map<string, HeldService>()
   for (const entry of table.entries()) {
     if (isVipEntry(entry)) continue

@@ -47,6 +47,7 @@ export const mappedNames = [
   'test_clock',
   'client_routes',
   'connections',
+  'connection_index',
   'connection_times',
   'local_addresses',
   'pools',

@@ -15,6 +15,7 @@ import {
   numbersByAddress,
   type PoolPlan,
   planPools,
+  retiredOf,
 } from './pool-plan.js'
 import { writePools, writeSnatPrefixes } from './pool-tables.js'
 import type { NatBackend, NumberedAddress } from './replies.js'
@@ -70,6 +71,21 @@ export const shapeForPools = (wanted: WantedPools, nat: number): Partial<Shape> 
     nat: nat > 0,
     replies: bucketsForEntries(nat + localAddressesOf(change.plan).length),
   }
+}
+
+/** Addresses that no pool has any more, and no live connection, are nobody's. @param live connections by number */
+export const dropRetired = (held: Held, live: Uint32Array): void => {
+  if (live.length !== held.pools.numbers.length) return
+  const retired = new Set(retiredOf(held.pools))
+  if (retired.size === 0) return
+  const numbers = held.pools.numbers.map((address, number) =>
+    address !== null && retired.has(address) && live[number] === 0 ? null : address,
+  )
+  if (numbers.every((address, number) => address === held.pools.numbers[number])) return
+  held.pools = { ...held.pools, numbers }
+  held.replies.setLocal(localAddressesOf(held.pools))
+  const { dataplane } = held
+  writePools(dataplane.memory('pools'), dataplane.memory('local_addresses'), held.pools)
 }
 
 /** @param reshape loads another program, with these pools */

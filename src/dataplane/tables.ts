@@ -30,7 +30,24 @@ export interface ServiceCounts {
   readonly slotsWritten: number
 }
 
-export interface Tables extends Tracking {
+/** A pool's addresses and ports, and what was made of them. */
+export interface PoolState {
+  /** NAT's by flow have none. */
+  readonly addresses: readonly string[]
+  /** Of all addresses together. */
+  readonly ports: number
+  /** Live connections, by the last sweep. */
+  readonly used: number
+  readonly opened: bigint
+  /** In the entries of the same clients' former ones. */
+  readonly reopened: bigint
+  /** For want of a free port. */
+  readonly refused: bigint
+}
+
+export interface Tables extends Omit<Tracking, 'connectionsByNumber'> {
+  /** NAT's by flow first. */
+  pools(): readonly PoolState[]
   /**
    * Adds or changes services; an `owners` that is the very array of the last time is not looked at. Resolves when every
    * changed slot is in place.
@@ -96,8 +113,21 @@ export const createTables = (dataplane: Dataplane, options: TablesOptions): Tabl
 
   const serviceOf = (id: number): string | null => [...services].find(([, at]) => at.id === id)?.[0] ?? null
 
+  const { connectionsByNumber, ...tracking } = createTracking(held, options)
+
   return {
-    ...createTracking(held, options),
+    ...tracking,
+    pools: () => {
+      const live = connectionsByNumber()
+      return [...held.pools.pools]
+        .sort(([a], [b]) => a - b)
+        .map(([index, { first, count, ports }]) => ({
+          addresses: held.pools.numbers.slice(first, first + count).flatMap(address => address ?? []),
+          ports: count * ports,
+          used: live.slice(first, first + count).reduce((sum, one) => sum + one, 0),
+          ...dataplane.counts.pool(index),
+        }))
+    },
     put: async wanted => {
       let written = 0
       try {

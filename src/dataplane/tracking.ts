@@ -1,6 +1,9 @@
 /** Tracked slots as time passes: the clockwork that lets them go, and what the sweeps of the flow cache have found. */
+import { type ConnectionRequest, type ConnectionsFound, noConnectionsFound } from './connection-sweep.js'
 import type { Dataplane } from './dataplane.js'
 import type { Held, HeldService } from './held.js'
+import type { MappedName } from './load.js'
+import { dropRetired } from './pooling.js'
 import { idleMs, isTracking } from './service-rules.js'
 import { inSlices } from './slices.js'
 import { createSlotSet } from './slot-set.js'
@@ -20,6 +23,8 @@ export interface LiveFlows {
   readonly isExact: boolean
   /** When the last whole sweep began; -Infinity before the first. */
   readonly sweepBeganMs: number
+  /** Each of its flows is a connection, and `live` all of them. */
+  readonly areConnections?: boolean
 }
 
 export interface Tracking {
@@ -27,6 +32,8 @@ export interface Tracking {
   tick(): Promise<void>
   /** One sweep of the flow cache; resolves when its findings are in effect. */
   sweep(): Promise<void>
+  /** Live connections by the number of their local address, by the last sweep. */
+  connectionsByNumber(): Uint32Array
   /** null: the service tracks nothing. */
   flows(service: string, backend: string): LiveFlows | null
   tracking(service: string): TrackingState
@@ -37,13 +44,22 @@ export interface TrackingOptions {
   readonly flowClock?: () => number
   /** Sweeps the flow cache of a data plane; without it nothing is swept. */
   readonly sweep?: (dataplane: Dataplane, request: SweepRequest) => Promise<SweepResult>
+  /** The same of the connections. */
+  readonly sweepConnections?: (dataplane: Dataplane, request: ConnectionRequest) => Promise<ConnectionsFound>
+  /** Reading of the connection clock. */
+  readonly connectionClock?: () => number
 }
 
 export const createTracking = (held: Held, options: TrackingOptions): Tracking => {
   const { dataplane, services, backends, now } = held
-  let lastSweep: { readonly beganMs: number; readonly flows: Uint32Array } = {
+  let lastSweep: {
+    readonly beganMs: number
+    readonly flows: Uint32Array
+    readonly connections: ConnectionsFound
+  } = {
     beganMs: Number.NEGATIVE_INFINITY,
     flows: new Uint32Array(0),
+    connections: noConnectionsFound,
   }
 
   const sweepRequest = (): SweepRequest => {
@@ -75,6 +91,41 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
     return false
   }
 
+  /** null: its maps went meanwhile. */
+  const unlessGone = async <T>(name: MappedName, sweep: () => Promise<T>): Promise<T | null> => {
+    const swept = dataplane.memory(name)
+    const isGone = (): boolean => held.isMoving || swept !== dataplane.memory(name)
+    const found = await sweep().catch((error: unknown) => {
+      if (isGone()) return null
+      throw error
+    })
+    return isGone() ? null : found
+  }
+
+  /** null: it could not be done. */
+  const sweepFlowCache = async (beganMs: number): Promise<Uint32Array | null> => {
+    const { sweep } = options
+    if (!dataplane.shape.tracking || !sweep) return new Uint32Array(dataplane.shape.backends)
+    const found = await unlessGone('flow_cache', () => sweep(dataplane, sweepRequest()))
+    if (found === null) return null
+    const { flows, exceptions } = found
+    const inUse = createSlotSet(exceptions)
+    const tracked = [...services.values()].filter(({ slots }) => slots.isTracked())
+    await inSlices(tracked, isHeld, ({ slots, wanted }, slice) =>
+      slots.swept(slice, beganMs, inUse, pressure(), wanted?.service.tracking ?? 'on-change'),
+    )
+    return flows
+  }
+
+  const sweepAllConnections = async (): Promise<ConnectionsFound | null> => {
+    const { numbers, backends: ids } = dataplane.shape
+    const { sweepConnections, connectionClock } = options
+    if (numbers === 0 || !sweepConnections || !connectionClock) return noConnectionsFound
+    return unlessGone('connections', () =>
+      sweepConnections(dataplane, { now: connectionClock(), ids, numbers }),
+    )
+  }
+
   let isTicking = false
 
   return {
@@ -93,33 +144,28 @@ export const createTracking = (held: Held, options: TrackingOptions): Tracking =
       }
     },
     sweep: async () => {
-      if (!dataplane.shape.tracking || !options.sweep || held.isMoving) return
+      if (held.isMoving || (!options.sweep && !options.sweepConnections)) return
       const beganMs = now()
-      const swept = dataplane.memory('flow_cache')
-      const isGone = (): boolean => held.isMoving || swept !== dataplane.memory('flow_cache')
-      const found = await options.sweep(dataplane, sweepRequest()).catch((error: unknown) => {
-        if (isGone()) return null // its maps went while it was under way
-        throw error
-      })
-      if (found === null || isGone()) return
-      const { flows, exceptions } = found
-      const inUse = createSlotSet(exceptions)
-      const tracked = [...services.values()].filter(({ slots }) => slots.isTracked())
-      await inSlices(tracked, isHeld, ({ slots, wanted }, slice) =>
-        slots.swept(slice, beganMs, inUse, pressure(), wanted?.service.tracking ?? 'on-change'),
+      const flows = await sweepFlowCache(beganMs)
+      if (flows === null) return
+      const connections = await sweepAllConnections()
+      if (connections === null) return
+      backends.swept(
+        beganMs,
+        flows.map((count, id) => count + (connections.byBackend[id] ?? 0)),
       )
-      backends.swept(beganMs, flows)
-      lastSweep = { beganMs, flows }
+      dropRetired(held, connections.byNumber)
+      lastSweep = { beganMs, flows, connections }
     },
+    connectionsByNumber: () => lastSweep.connections.byNumber,
     flows: (service, backend) => {
       const at = services.get(service)
       const id = at && backends.idOf(at.id, backend)
-      if (!at?.wanted || id === undefined || !isTracking(at.wanted.service)) return null
-      return {
-        live: lastSweep.flows[id] ?? 0,
-        isExact: !at.slots.isHome(id),
-        sweepBeganMs: lastSweep.beganMs,
-      }
+      if (!at?.wanted || id === undefined) return null
+      const sight = { isExact: !at.slots.isHome(id), sweepBeganMs: lastSweep.beganMs }
+      if (backends.hasConnections(id))
+        return { ...sight, live: lastSweep.connections.byBackend[id] ?? 0, areConnections: true }
+      return isTracking(at.wanted.service) ? { ...sight, live: lastSweep.flows[id] ?? 0 } : null
     },
     tracking: service => {
       const at = services.get(service)

@@ -2,7 +2,7 @@
  * The metrics: what `status` says, in Prometheus's words (names end in their unit, counters in _total). Each is read from
  * one status, so that all of a scrape are of one moment.
  */
-import type { BackendRow, Count, ServiceRow, Status } from '../control/protocol.js'
+import type { BackendRow, Count, PoolStatus, ServiceRow, Status } from '../control/protocol.js'
 
 export type Labels = Readonly<Record<string, string>>
 export type Reading = readonly [labels: Labels, value: number]
@@ -183,6 +183,18 @@ const backends: readonly Family[] = [
     BACKEND,
     perBackend(row => Number(row.newFlows)),
   ),
+  counter(
+    'backend_reply_packets_total',
+    'Packets of it that were translated back; no series where it is neither NAT nor FULLNAT.',
+    BACKEND,
+    perBackend(row => (row.replies === null ? null : Number(row.replies.packets))),
+  ),
+  counter(
+    'backend_reply_bytes_total',
+    'Bytes of these packets.',
+    BACKEND,
+    perBackend(row => (row.replies === null ? null : Number(row.replies.bytes))),
+  ),
   gauge(
     'backend_up',
     '1: by its health check, or it has none.',
@@ -270,4 +282,44 @@ const flowCache: readonly Family[] = [
   ),
 ]
 
-export const families: readonly Family[] = [...daemon, ...services, ...backends, ...flowCache]
+const perPool =
+  (read: (pool: PoolStatus) => number): Family['read'] =>
+  ({ pools }) =>
+    pools.map(row => [{ pool: row.pool }, read(row)])
+
+const POOL = ['pool']
+
+const pools: readonly Family[] = [
+  gauge(
+    'pool_ports',
+    'Local ports for connections of FULLNAT and SNAT, of all addresses of the pool; places of NAT by flow.',
+    POOL,
+    perPool(pool => pool.ports),
+  ),
+  gauge(
+    'pool_used_ports',
+    'Those of live connections, by the last sweep.',
+    POOL,
+    perPool(pool => pool.used),
+  ),
+  counter(
+    'pool_opened_total',
+    'Connections opened.',
+    POOL,
+    perPool(pool => Number(pool.opened)),
+  ),
+  counter(
+    'pool_reopened_total',
+    "Connections opened in the entry of the same client's former one.",
+    POOL,
+    perPool(pool => Number(pool.reopened)),
+  ),
+  counter(
+    'pool_refused_total',
+    'New connections for which nothing was free.',
+    POOL,
+    perPool(pool => Number(pool.refused)),
+  ),
+]
+
+export const families: readonly Family[] = [...daemon, ...services, ...backends, ...flowCache, ...pools]

@@ -1,136 +1,31 @@
 /** NAT and FULLNAT through the tables that the control process writes: frames by the program itself. */
-import t, { type Test } from 'tap'
-import { addressText } from '../../src/address.js'
-import { parseConfig } from '../../src/config.js'
-import { Dataplane, shapeFor } from '../../src/dataplane/dataplane.js'
-import { createTables, type NextHop, type Tables } from '../../src/dataplane/tables.js'
-import { backendIdentity, type Config } from '../../src/model.js'
-import { wantedPools } from '../../src/wanted-pools.js'
-import { translatedOf } from '../../src/wanted-service.js'
-import { frame, ipv4 } from '../fixtures/frames.js'
+import t from 'tap'
+import { Dataplane } from '../../src/dataplane/dataplane.js'
+import { createTables } from '../../src/dataplane/tables.js'
 import { mountBpffs } from '../fixtures/host.js'
 import { inOwnNamespaces } from '../fixtures/native.js'
-import { parseIp, parseTcp, wrongChecksums } from '../fixtures/parse.js'
-import { tcp, tcpFlags } from '../fixtures/transport.js'
-
-const SEED = '000102030405060708090a0b0c0d0e0f'
-const [OURS, CLIENTS, BACKENDS] = ['02:00:00:00:00:fe', '02:00:00:00:00:01', '02:00:00:00:00:0b']
-const CLIENT = '198.51.100.7'
-const nextHop: NextHop = {
-  ifindex: 1,
-  mac: Uint8Array.of(2, 0, 0, 0, 0, 0x0b),
-  sourceMac: Uint8Array.of(2, 0, 0, 0, 0, 0xfe),
-  mtu: 1500,
-  source: null,
-}
-
-const configOf = (root: object, services: object): Config =>
-  parseConfig(JSON.stringify({ interfaces: ['lo'], ...root, services })).config
-
-/** All of a configuration, each backend with its share of every ring. */
-const bring = async (tables: Tables, config: Config): Promise<void> => {
-  await tables.setPools(wantedPools(config))
-  await tables.put(
-    config.services.map(service => ({
-      service,
-      owners: Int32Array.from({ length: 251 }, (_, slot) => slot % service.backends.length),
-      backends: service.backends.map(backend => ({
-        identity: backendIdentity(service, backend),
-        address: backend.address,
-        port: backend.port ?? service.port,
-        nextHop,
-        translated: translatedOf(service, backend),
-        isDead: false,
-        isDraining: false,
-      })),
-    })),
-  )
-}
-
-const limits = { services: 4, backends: 8, slots: 4096, flows: 1024 }
-const shape = shapeFor(limits, SEED, { interfaces: 16 })
-
-const fill = async (dataplane: Dataplane, tables: Tables): Promise<void> => {
-  await tables.setInterfaces([{ ifindex: 1, mac: Uint8Array.of(2, 0, 0, 0, 0, 0xfe), mtu: 1500 }])
-  for (const family of [4, 6] as const)
-    await dataplane.setClientRoutes(family, [
-      {
-        net: new Uint8Array(16),
-        length: 0,
-        kind: 'hop',
-        nextHop: { ...nextHop, mac: Uint8Array.of(2, 0, 0, 0, 0, 1) },
-      },
-    ])
-}
-
-const load = async (t: Test, root: object, services: object) => {
-  const dataplane = await Dataplane.load(shape)
-  t.teardown(() => dataplane.close())
-  const tables = createTables(dataplane, { now: () => performance.now() })
-  await fill(dataplane, tables)
-  await bring(tables, configOf(root, services))
-  return { dataplane, tables }
-}
-
-interface Ends {
-  readonly from: string
-  readonly to: string
-  readonly fromPort: number
-  readonly toPort: number
-}
-
-const TX = 3
-const packet = ({ from, to, fromPort, toPort }: Ends, flags: number, mac: string): Uint8Array =>
-  frame({ to: OURS, from: mac }, ipv4({ from, to }, tcp({ from: fromPort, to: toPort, flags })))
-
-const textOf = (hex: string): string => addressText(Uint8Array.from(Buffer.from(hex, 'hex')))
-
-/** What left; null: the packet did not. */
-const send = (dataplane: Dataplane, ends: Ends, flags: number, mac = CLIENTS): Ends | null => {
-  const { returnValue, data } = dataplane.run(packet(ends, flags, mac), 1)
-  if (returnValue !== TX) return null
-  const wrong = wrongChecksums(data!)
-  if (wrong.length > 0) throw new Error(wrong.join())
-  const ip = parseIp(data!.subarray(14))
-  const { from: fromPort, to: toPort } = parseTcp(ip.payload)
-  return { from: textOf(ip.from), to: textOf(ip.to), fromPort, toPort }
-}
-const back = ({ from, to, fromPort, toPort }: Ends): Ends => ({
-  from: to,
-  to: from,
-  fromPort: toPort,
-  toPort: fromPort,
-})
-const request = (fromPort: number, to = '192.0.2.1', toPort = 80): Ends => ({
-  from: CLIENT,
-  to,
-  fromPort,
-  toPort,
-})
-const SYN_ACK = tcpFlags.SYN | tcpFlags.ACK
-
-/** A handshake. @returns what the backend got */
-const connect = (t: Test, dataplane: Dataplane, ends: Ends): Ends => {
-  const seen = send(dataplane, ends, tcpFlags.SYN)!
-  t.ok(seen, 'the SYN goes to the backend')
-  t.same(send(dataplane, back(seen), SYN_ACK, BACKENDS), back(ends), 'the answer comes back')
-  t.same(send(dataplane, ends, tcpFlags.ACK), seen, 'the flow stays')
-  return seen
-}
-
-const nat = (address: string, changes: object = {}) => ({
-  vip: '192.0.2.1',
-  port: 80,
-  forward: 'nat',
-  'ring-size': 251,
-  backends: [{ address, port: 8080 }],
-  ...changes,
-})
-const fullnat = (address: string, changes: object = {}) => nat(address, { forward: 'fullnat', ...changes })
+import { tcpFlags } from '../fixtures/transport.js'
+import {
+  BACKENDS,
+  back,
+  bring,
+  CLIENT,
+  configOf,
+  connect,
+  fill,
+  fullnat,
+  limits,
+  loadTranslated,
+  nat,
+  request,
+  SYN_ACK,
+  send,
+  shape,
+} from './fixtures/translated.js'
 
 if (inOwnNamespaces(t, import.meta.url)) {
   t.test('NAT: to the backend’s address and port, and back', async t => {
-    const { dataplane, tables } = await load(t, {}, { web: nat('10.0.0.1') })
+    const { dataplane, tables } = await loadTranslated(t, {}, { web: nat('10.0.0.1') })
     const seen = connect(t, dataplane, request(1000))
     t.same(seen, { from: CLIENT, fromPort: 1000, to: '10.0.0.1', toPort: 8080 })
     t.equal(dataplane.shape.numbers, 0, 'no connections are kept')
@@ -143,7 +38,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   })
 
   t.test('a backend that is taken out is answered for no longer; one that comes is', async t => {
-    const { dataplane, tables } = await load(t, {}, { web: nat('10.0.0.1') })
+    const { dataplane, tables } = await loadTranslated(t, {}, { web: nat('10.0.0.1') })
     connect(t, dataplane, request(1000))
     await bring(tables, configOf({}, { web: nat('10.0.0.2') }))
     const seen = connect(t, dataplane, request(1000))
@@ -154,7 +49,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   })
 
   t.test('one backend of two services is told by the flow', async t => {
-    const { dataplane, tables } = await load(t, {}, { web: nat('10.0.0.1') })
+    const { dataplane, tables } = await loadTranslated(t, {}, { web: nat('10.0.0.1') })
     connect(t, dataplane, request(1000))
     const both = { web: nat('10.0.0.1'), other: nat('10.0.0.1', { vip: '192.0.2.2' }) }
     await bring(tables, configOf({ limits: { 'nat-flows': 1000 } }, both))
@@ -181,7 +76,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   })
 
   t.test('a service on every port is told by the flow', async t => {
-    const { dataplane } = await load(
+    const { dataplane } = await loadTranslated(
       t,
       {},
       { any: nat('10.0.0.1', { port: 0, backends: [{ address: '10.0.0.1' }] }) },
@@ -193,7 +88,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   const POOL = { 'local-addresses': '10.1.0.100' }
 
   t.test('FULLNAT: from a local address and port', async t => {
-    const { dataplane, tables } = await load(t, POOL, { web: fullnat('10.0.0.1') })
+    const { dataplane, tables } = await loadTranslated(t, POOL, { web: fullnat('10.0.0.1') })
     const seen = connect(t, dataplane, request(1000))
     t.match(seen, { from: '10.1.0.100', to: '10.0.0.1', toPort: 8080 })
     t.ok(seen.fromPort >= 1024)
@@ -204,7 +99,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   })
 
   t.test('connections live through every change of the pools, and of the seed', async t => {
-    const { dataplane, tables } = await load(t, POOL, { web: fullnat('10.0.0.1') })
+    const { dataplane, tables } = await loadTranslated(t, POOL, { web: fullnat('10.0.0.1') })
     const seen = connect(t, dataplane, request(1000))
     const isThere = (why: string): void => {
       t.same(send(dataplane, request(1000), tcpFlags.ACK), seen, `${why}: requests`)

@@ -18,7 +18,9 @@ const fullStatus = async (): Promise<Status> => {
   const [web] = present.services
   const backends = web!.backends.map(
     (row): BackendRow =>
-      row.backend === 'b1' ? { ...row, ...tunnelled, state: 'draining', flows: 12 } : { ...row, mtu: null },
+      row.backend === 'b1'
+        ? { ...row, ...tunnelled, state: 'draining', flows: 12, replies: { packets: '9', bytes: '900' } }
+        : { ...row, mtu: null },
   )
   return {
     ...present,
@@ -32,6 +34,17 @@ const fullStatus = async (): Promise<Status> => {
       lastSweep: null,
     },
     journal: { entries: 3, error: 'disk full' },
+    pools: [
+      {
+        pool: '10.1.0.100',
+        addresses: ['10.1.0.100', '10.1.0.101'],
+        ports: 129024,
+        used: 17,
+        opened: '1000',
+        reopened: '3',
+        refused: '4',
+      },
+    ],
     services: [
       {
         ...web!,
@@ -122,6 +135,13 @@ t.test('what status says is there under its labels', async t => {
     'linimo_backend_forward{service="web",backend="b2",mode="dr"}': '1',
     'linimo_backend_mtu_bytes{service="web",backend="b1"}': '1380',
     'linimo_backend_learnt_mtu_bytes{service="web",backend="b1"}': '1400',
+    'linimo_backend_reply_packets_total{service="web",backend="b1"}': '9',
+    'linimo_backend_reply_bytes_total{service="web",backend="b1"}': '900',
+    'linimo_pool_ports{pool="10.1.0.100"}': '129024',
+    'linimo_pool_used_ports{pool="10.1.0.100"}': '17',
+    'linimo_pool_opened_total{pool="10.1.0.100"}': '1000',
+    'linimo_pool_reopened_total{pool="10.1.0.100"}': '3',
+    'linimo_pool_refused_total{pool="10.1.0.100"}': '4',
     linimo_flow_cache_entries: '1048576',
     linimo_flow_cache_live_entries: '42',
     linimo_flow_cache_inserted_total: '1000',
@@ -130,7 +150,7 @@ t.test('what status says is there under its labels', async t => {
     linimo_flow_cache_unremembered_total: '1',
   }
   for (const [name, value] of Object.entries(expected)) t.equal(series.get(name), value, name)
-  for (const name of ['flows', 'mtu_bytes', 'learnt_mtu_bytes'])
+  for (const name of ['flows', 'mtu_bytes', 'learnt_mtu_bytes', 'reply_packets_total'])
     t.notOk(
       series.has(`linimo_backend_${name}{service="web",backend="b2"}`),
       `${name}: what is not known has no series`,
