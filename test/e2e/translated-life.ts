@@ -1,4 +1,4 @@
-/** Translated connections outlive changes of backends, daemons and builds, and one of two balancers. */
+/** Translated connections outlive changes of backends, daemons and builds. */
 import { mkdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -6,26 +6,8 @@ import type { BackendRow } from '../../src/control/protocol.js'
 import { ECHO_PORT, hold, NAMED_PORT, stream, sumOf } from '../fixtures/held-connections.js'
 import { buildAnother } from '../fixtures/other-build.js'
 import { skip } from '../fixtures/site.js'
-import { type LifeSite, lifeConfig, type Mode, openLife } from '../fixtures/translated-life.js'
-import { VIP, VIP6 } from '../fixtures/translated-site.js'
-
-const EVERY_MS = 1000
-const CONNECTIONS = 500
-const modes: readonly Mode[] = ['nat', 'fullnat']
-/** NAT's backends have the balancer as their gateway. */
-const hostsOf = (mode: Mode) => (mode === 'nat' ? { inside: 4, routed: 0 } : { inside: 1, routed: 3 })
-
-/** Connections to both VIPs, and what became of them: none broke, none was answered by another backend. */
-const holdBoth = async ({ lab }: LifeSite) => {
-  const held = await Promise.all([
-    hold(lab.clients.far1, VIP, NAMED_PORT, CONNECTIONS, EVERY_MS),
-    hold(lab.clients.far2, VIP6, NAMED_PORT, CONNECTIONS, EVERY_MS),
-  ])
-  return {
-    reports: () => Promise.all(held.map(one => one.report())),
-    end: () => Promise.all(held.map(one => one.end())),
-  }
-}
+import { EVERY_MS, holdBoth, hostsOf, lifeConfig, modes, openLife } from '../fixtures/translated-life.js'
+import { VIP } from '../fixtures/translated-site.js'
 
 for (const mode of modes)
   t.test(
@@ -87,37 +69,3 @@ for (const mode of modes)
       await held.end()
     },
   )
-
-for (const mode of modes)
-  t.test(`${mode}: two balancers side by side, and one dies`, { skip }, async t => {
-    const site = await openLife(t, { ...hostsOf(mode), balancers: 2 })
-    const { lab, backends } = site
-    const [one, two] = lab.balancers
-    const first = await site.start(one!, lifeConfig(one!, backends, mode))
-    await site.start(two!, lifeConfig(two!, backends, mode))
-    const held = await holdBoth(site)
-    const before = await held.reports()
-    const newFlows = async (daemon: typeof first) =>
-      (await daemon.json<BackendRow[]>('backend', 'list'))
-        .filter(({ service }) => service.startsWith('named'))
-        .reduce((sum, row) => sum + Number(row.newFlows), 0)
-    const own = await newFlows(first)
-    t.ok(own > CONNECTIONS / 2 && own < 1.5 * CONNECTIONS, `the first has ${own} of ${2 * CONNECTIONS}`)
-
-    await lab.routeBy(two!)
-    await one!.ip('link set eth0 down', 'link set eth1 down')
-    await first.stop('SIGKILL')
-    await sleep(3 * EVERY_MS)
-    const after = await held.reports()
-    t.equal(sumOf(after[0]!.broken) + sumOf(after[1]!.broken), mode === 'nat' ? 0 : own, 'broken')
-    t.same(
-      after.map(({ moved }) => moved),
-      [0, 0],
-      'nobody is answered by another',
-    )
-    t.equal(
-      sumOf(after[0]!.held) + sumOf(after[1]!.held),
-      sumOf(before[0]!.held) + sumOf(before[1]!.held) - (mode === 'nat' ? 0 : own),
-    )
-    await held.end()
-  })
