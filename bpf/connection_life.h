@@ -6,6 +6,7 @@
 #pragma once
 
 #include "connection.h"
+#include "busy_groups.h"
 
 #define LIFE_TRIES 4 /* both ends may speak at once */
 
@@ -106,8 +107,8 @@ enum heard {
 
 /* A connection that the operator has dropped: each end is told once by the other's packet, then by the answer to its
  * own. */
-static __always_inline enum heard hear_dropped(struct connection *connection, union life life, _Bool is_clients,
-					       __u32 times, __u32 now)
+static __always_inline enum heard hear_dropped(struct connection *connection, __u32 index, union life life,
+					       _Bool is_clients, __u32 times, __u32 now)
 {
 	__u8 ahead = is_clients ? CONNECTION_SERVER_TOLD : CONNECTION_CLIENT_TOLD;
 	enum heard heard = life.kind & ahead ? HEARD_RESET_BACK : HEARD_RESET_AHEAD;
@@ -118,8 +119,8 @@ static __always_inline enum heard hear_dropped(struct connection *connection, un
 	next.kind |= heard == HEARD_RESET_AHEAD ? ahead : CONNECTION_CLIENT_TOLD | CONNECTION_SERVER_TOLD;
 	next.client_seen |= SEEN_RST;
 	next.expires = now + lifetime(next, times);
-	if (next.word != life.word)
-		change_life(connection, life, next);
+	if (next.word != life.word && change_life(connection, life, next))
+		shorten_busy(index, next.expires);
 	return heard;
 }
 
@@ -134,13 +135,18 @@ __attribute__((noinline)) int hear_packet(__u32 index, __u32 kind_and_end, __u32
 		return HEARD_NOTHING;
 	life = life_of(connection);
 	if (life.kind & CONNECTION_DROPPED)
-		return hear_dropped(connection, life, !!(kind_and_end & HEAR_IS_CLIENTS), times, now);
+		return hear_dropped(connection, index, life, !!(kind_and_end & HEAR_IS_CLIENTS), times, now);
 	for (int i = 0; i < LIFE_TRIES; i++) {
 		if ((life.kind & CONNECTION_KIND_MASK) <= CONNECTION_CLAIMED)
 			return HEARD_NOTHING;
 		next = next_life(life, kind_and_end, !!(kind_and_end & HEAR_IS_CLIENTS), times, now);
-		if (next.word == life.word || change_life(connection, life, next))
+		if (next.word == life.word)
 			return HEARD;
+		if (change_life(connection, life, next)) {
+			if ((__s32)(life.expires - next.expires) > 0)
+				shorten_busy(index, next.expires);
+			return HEARD;
+		}
 		life = life_of(connection);
 	}
 	return HEARD;

@@ -13,9 +13,10 @@
 /* Pool 0 is NAT's by flow; then pairs, of IPv4 and of IPv6. */
 #define POOLS 128
 
-/* Entries that one packet looks at before the pool counts as exhausted: of its CPU's range, and anywhere. */
-#define OWN_TRIES      64
-#define ANYWHERE_TRIES 192
+/* What one packet looks at before the pool counts as exhausted: entries of its CPU's range, and groups anywhere. */
+#define OWN_TRIES	64
+#define GROUP_TRIES	1024
+#define GROUPS_SEARCHED 128 /* of those: entry by entry */
 
 #define NEARLY_FULL 6 /* words of a bucket */
 
@@ -238,8 +239,8 @@ static __always_inline __u32 index_at(const struct pool *pool, __u32 at, __u32 f
 	return (pool->first + at / ports) << PORT_BITS | bounded(first_port + at % ports, 0xffff);
 }
 
-/* A program of its own. The index of an entry, claimed; NO_ID: none is free, or none was found. */
-__attribute__((noinline)) __u32 find_free(__u32 key, __u32 now)
+/* A program of its own. The index of an entry of this CPU's range, claimed; NO_ID: none of the next is free. */
+__attribute__((noinline)) __u32 find_own(__u32 key, __u32 now)
 {
 	struct pool_cursor *cursor = bpf_map_lookup_elem(&pool_cursors, &key);
 	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
@@ -259,17 +260,92 @@ __attribute__((noinline)) __u32 find_free(__u32 key, __u32 now)
 		if (claim(index, now, 0))
 			return index;
 	}
-	own = pool->ports * pool->count;
-	for (__u32 i = 0; i < ANYWHERE_TRIES && i < own; i++) {
-		at = cursor->anywhere;
-		if (at >= own)
-			at = 0;
-		cursor->anywhere = at + 1;
-		index = index_at(pool, at, pool->first_port, pool->ports);
+	return NO_ID;
+}
+
+/*
+ * A program of its own. The same of a group's entries from port `first` to `last`; where there is none, the group is
+ * busy until one of them runs out.
+ */
+__attribute__((noinline)) __u32 search_group(__u32 group, __u32 first, __u32 last, __u32 now)
+{
+	__u32 until = now + BUSY_SECONDS;
+
+	for (__u32 i = 0; i < GROUP_ENTRIES; i++) {
+		__u32 index = group << GROUP_BITS | i, port = index & 0xffff;
+		struct connection *connection = bpf_map_lookup_elem(&connections, &index);
+		union life life;
+
+		if (!connection || port < first || port > last)
+			continue;
 		if (claim(index, now, 0))
 			return index;
+		life = life_of(connection);
+		if ((__s32)(until - life.expires) > 0)
+			until = life.expires;
 	}
+	set_busy(group, until);
 	return NO_ID;
+}
+
+/* A search of a pool, group by group. */
+struct search {
+	struct pool_cursor *cursor;
+	__u32 group;  /* the first address's first */
+	__u32 groups; /* of an address */
+	__u32 all;
+	__u32 first; /* port */
+	__u32 last;
+	__u32 now;
+	__u32 searched;
+	__u32 found; /* index; NO_ID: nothing yet */
+};
+
+/* The next group; 1: the search is over. */
+static long search_next(__u32 turn, struct search *it)
+{
+	__u32 at = it->cursor->anywhere, group;
+
+	(void)turn;
+	if (at >= it->all)
+		at = 0;
+	group = it->group + (at / it->groups << (PORT_BITS - GROUP_BITS)) + at % it->groups;
+	if (!is_busy(group, it->now)) {
+		it->found = search_group(group, it->first, it->last, it->now);
+		if (it->found != NO_ID || ++it->searched >= GROUPS_SEARCHED)
+			return 1; /* and the next search begins here */
+	}
+	it->cursor->anywhere = at + 1;
+	return 0;
+}
+
+/* A program of its own. The index of an entry of the pool, claimed; NO_ID: nothing is free, as far as it was seen. */
+__attribute__((noinline)) __u32 find_anywhere(__u32 key, __u32 now)
+{
+	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
+	struct search it = { .now = now, .found = NO_ID };
+	__u32 turns;
+
+	it.cursor = bpf_map_lookup_elem(&pool_cursors, &key);
+	if (!pool || !it.cursor || !pool->count || !pool->ports)
+		return NO_ID;
+	it.first = pool->first_port;
+	it.last = it.first + pool->ports - 1;
+	it.group = (pool->first << PORT_BITS | it.first) >> GROUP_BITS;
+	it.groups = (it.last >> GROUP_BITS) - (it.first >> GROUP_BITS) + 1;
+	it.all = it.groups * pool->count;
+	turns = it.all < GROUP_TRIES ? it.all : GROUP_TRIES;
+	bpf_loop(turns, search_next, &it, 0);
+	if (it.found == NO_ID && it.searched < GROUPS_SEARCHED && it.all <= GROUP_TRIES)
+		it.cursor->exhausted = now;
+	return it.found;
+}
+
+static __always_inline __u32 find_free(__u32 key, __u32 now)
+{
+	__u32 index = find_own(key, now);
+
+	return index != NO_ID ? index : find_anywhere(key, now);
 }
 
 /* What a translation adds to a sum: `from` and `to` are sums of what changes. */
@@ -382,6 +458,7 @@ __attribute__((noinline)) int forget(__u32 index, __u32 now)
 	if (!claim(index, now, 1))
 		return 0;
 	remove_former(connection, index, life.kind);
+	shorten_busy(index, now - 1);
 	return change_life(connection, life_of(connection), freed);
 }
 
@@ -415,8 +492,6 @@ __attribute__((noinline)) __u32 open_connection(const struct opening *it)
 			return NO_ID;
 	} else if (!now || is_freed || cursor->exhausted != now) {
 		index = find_free(pool, now);
-		if (index == NO_ID)
-			cursor->exhausted = now;
 	}
 	connection = index == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &index);
 	if (!connection) {
