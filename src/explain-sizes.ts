@@ -145,6 +145,19 @@ export const reasonOf = (
       return 'an ICMP error about a tunnel’s packet, of which no client is to be told'
     case 'TX_TUNNEL_ERROR':
       return 'an ICMP error about a tunnel’s packet, told to its client'
+    case 'DROP_NO_CONNECTION':
+    case 'TX_NO_CONNECTION':
+      return 'of no connection that is known here, and none that it could open'
+    case 'DROP_EXHAUSTED':
+    case 'TX_EXHAUSTED':
+      return 'a new connection, and no local port is free for it'
+    case 'TX_TIME_EXCEEDED':
+      return 'its TTL ends here: its sender is told'
+    case 'DROP_TTL_EXPIRED':
+    case 'DROP_TTL_LIMITED':
+      return 'its TTL ends here, and nobody is to be told, or the rate limit lets nobody be told'
+    case 'DROP_UNTRANSLATABLE':
+      return 'an ICMP message that the other address family has no counterpart of (RFC 7915)'
     default:
       return null
   }

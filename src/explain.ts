@@ -202,11 +202,13 @@ export const createExplainer = async (
       const owner = trace.backend === null ? null : tables.backendOf(trace.backend)
       const its = owner && known.get(owner.service)
       const backend = its?.backends.get(owner?.identity ?? '') ?? null
-      const service = trace.service === null ? null : tables.serviceOf(trace.service)
+      // A reply's service is its backend's.
+      const isReply = trace.service === null && owner !== null
+      const service = trace.service === null ? (owner?.service ?? null) : tables.serviceOf(trace.service)
       const isKept = action === 'TX' || action === 'REDIRECT' || action === 'PASS'
       const way = its && backend && wayOf(its.service, backend)
       const encapsulation = way && data ? encapsulationOf(data, verdict, way) : null
-      const reason = reasonOf(verdict, frame, way ?? null, entry.mtu)
+      const reason = reasonOf(verdict, frame, isReply ? null : (way ?? null), entry.mtu)
       return {
         verdict,
         action,

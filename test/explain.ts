@@ -51,6 +51,50 @@ if (inOwnNamespaces(t, import.meta.url)) {
     }
   })
 
+  t.test('a reply is of its backend and its service; frames follow one another', async t => {
+    const pool = { 'local-addresses': '10.1.0.100', 'local-ports': '2000-2001' }
+    const backends = [{ name: 'b1', address: '10.0.0.11', port: 8080, mac: macOf(1) }]
+    const { explain } = await explainer(t, { web: { ...web, forward: 'fullnat', backends } }, pool)
+    const segment = (fields: { from: string; to: string }, ports: Parameters<typeof tcp>[0]): Uint8Array =>
+      frame({ to, from }, ipv4(fields, tcp(ports)))
+    const answer = (port: number) =>
+      segment(
+        { from: '10.0.0.11', to: '10.1.0.100' },
+        { from: 8080, to: port, flags: tcpFlags.SYN | tcpFlags.ACK },
+      )
+
+    t.match(await explain(answer(2000)), { verdict: 'PASS_NOT_A_SERVICE' })
+    const midway = segment({ from: '198.51.100.7', to: web.vip }, { from: 999, to: 80, flags: tcpFlags.ACK })
+    t.match(await explain(midway), { verdict: 'TX_NO_CONNECTION', reason: /no connection/ })
+    const [first, second] = [await explain(syn(1000)), await explain(syn(1001))]
+    for (const one of [first, second])
+      t.match(one, { verdict: 'TX_FULLNAT', action: 'TX', service: 'web', backend: 'b1' })
+    t.match(await explain(syn(1002)), { verdict: 'TX_EXHAUSTED', reason: /no local port/ })
+    const port = Number.parseInt(first.packet!.slice(68, 72), 16)
+    t.ok([2000, 2001].includes(port), String(port))
+    t.match(await explain(answer(port)), { verdict: 'TX_FULLNAT_REPLY', service: 'web', backend: 'b1' })
+  })
+
+  t.test('NAT: requests are explained, and replies by whom they are of', async t => {
+    const { explain } = await explainer(t, {
+      web: {
+        ...web,
+        forward: 'nat',
+        backends: [{ name: 'b1', address: '10.0.0.11', port: 8080, mac: macOf(1) }],
+      },
+    })
+    t.match(await explain(syn(1000)), { verdict: 'TX_NAT', service: 'web', backend: 'b1' })
+    const reply = ipv4(
+      { from: '10.0.0.11', to: '198.51.100.7' },
+      tcp({ from: 8080, to: 1000, flags: tcpFlags.SYN | tcpFlags.ACK }),
+    )
+    t.match(
+      await explain(frame({ to, from }, reply)),
+      { verdict: 'DROP_NO_NEXT_HOP' },
+      'no route to the client here',
+    )
+  })
+
   t.test('flows fall on the backends as the ring has them', async t => {
     const { explain } = await explainer(t, { web })
     const counts: Record<string, number> = {}

@@ -166,6 +166,12 @@ export const createConnectionCopy = (options: ConnectionCopy) => {
     return ((source[at + PORTS_WORD]! ^ target[out + PORTS_WORD]!) & M32) === 0n
   }
 
+  /** Its life is what it was; it may be another one's all the same. */
+  const isAsCopied = (i: number, at: number): boolean => {
+    const place = isSameMap ? -1 : placeOf(i)
+    return place < 0 || isSameTuple(at, place * WORDS)
+  }
+
   /** Both ends were heard by either program: the longer life counts, and all that was said. */
   const joined = (a: bigint, b: bigint): bigint =>
     (b & ~M32) | (a & SEEN_MASK) | BigInt(Math.max(expiresOf(a), expiresOf(b)))
@@ -202,7 +208,7 @@ export const createConnectionCopy = (options: ConnectionCopy) => {
       for (let i = 0; i < entries; i++) {
         const at = i * WORDS
         const life = Atomics.load(source, at + LIFE)
-        if (life === shadow[i] || !isLive(life)) continue
+        if (!isLive(life) || (life === shadow[i] && isAsCopied(i, at))) continue
         const done = isSameMap ? putIntoIndex(source, at, life, i) : mergeEntry(i, at, life)
         if (done === true) copied++
         if (done === false) lost++
