@@ -16,7 +16,7 @@ import { createMonitor } from './health/monitor.js'
 import { probe } from './health/probe.js'
 import { restoredHealth } from './health/restored.js'
 import { partsOf } from './identities.js'
-import { createInterfaceAddresses } from './interface-addresses.js'
+import { claimedAddresses, createInterfaceAddresses } from './interface-addresses.js'
 import type { Journal } from './journal.js'
 import { allowKernelLookups, kernelSettings } from './kernel-lookups.js'
 import { createLocalAddresses, type FollowedLocalAddresses } from './local-addresses-followed.js'
@@ -171,6 +171,7 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
     const addresses = await createInterfaceAddresses(
       netlink,
       nextHops,
+      () => claimedAddresses(balancer?.config() ?? config),
       () => void balancer?.refresh({ links: isAttached }).catch(failed('a change of addresses')),
       failed('a change of addresses'),
     )

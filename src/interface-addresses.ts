@@ -1,4 +1,6 @@
 /** The addresses that a router's ICMP errors come from: of the interface that a packet came in by. */
+import { addressText } from './address.js'
+import type { Config } from './model.js'
 import type { Netlink, NetlinkAddress } from './native.js'
 import type { FollowedNextHops } from './next-hops.js'
 
@@ -22,28 +24,52 @@ const rankOf = ({ scope, flags }: NetlinkAddress): number =>
 const isOfUse = ({ scope, flags }: NetlinkAddress): boolean =>
   scope < RT_SCOPE_HOST && (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) === 0
 
-/** Of a family, its bytes: the interface's own, else one of another interface that is valid everywhere. */
+/** The addresses that a configuration gives to services: a router is none of them. */
+export const claimedAddresses = ({
+  services,
+  snat,
+}: Pick<Config, 'services' | 'snat'>): ReadonlySet<string> =>
+  new Set([
+    ...services.flatMap(({ vip, translation }) => [vip, ...(translation?.localAddresses ?? [])]),
+    ...(snat?.localAddresses ?? []),
+  ])
+
+/**
+ * Of a family, its bytes: the interface's own, else one of another interface that is valid everywhere. One without a
+ * subnet comes after the interface's others, since it may be anybody's who moves; a claimed one after all others.
+ */
 const primaryOf = (
   addresses: readonly NetlinkAddress[],
   ifindex: number,
   size: 4 | 16,
+  claimed: ReadonlySet<string>,
 ): Uint8Array | undefined => {
   const all = addresses
     .filter(one => one.address.length === size && isOfUse(one))
     .toSorted((a, b) => rankOf(a) - rankOf(b))
-  const isGlobal = ({ scope }: NetlinkAddress): boolean => scope === 0
-  const own = all.filter(one => one.ifindex === ifindex)
-  return (own.find(isGlobal) ?? all.find(isGlobal) ?? own[0])?.address
+  const isOwn = (one: NetlinkAddress): boolean => one.ifindex === ifindex
+  const hasSubnet = ({ prefixLength }: NetlinkAddress): boolean => prefixLength < size * 8
+  const everywhere = all.filter(({ scope }) => scope === 0)
+  const free = everywhere.filter(({ address }) => !claimed.has(addressText(address)))
+  const best = [free, everywhere].flatMap(some => [
+    ...some.filter(one => isOwn(one) && hasSubnet(one)),
+    ...some.filter(isOwn),
+    ...some.filter(hasSubnet),
+    ...some,
+  ])[0]
+  return (best ?? all.find(isOwn))?.address
 }
 
+/** @param claimed claimedAddresses */
 export const interfaceAddresses = (
   addresses: readonly NetlinkAddress[],
   ifindex: number,
+  claimed: ReadonlySet<string> = new Set(),
 ): InterfaceAddresses => {
-  const addr4 = primaryOf(addresses, ifindex, 4)
+  const addr4 = primaryOf(addresses, ifindex, 4, claimed)
   return {
     addr4: addr4 ? new DataView(addr4.buffer, addr4.byteOffset).getUint32(0) : 0,
-    addr6: primaryOf(addresses, ifindex, 16) ?? new Uint8Array(16),
+    addr6: primaryOf(addresses, ifindex, 16, claimed) ?? new Uint8Array(16),
   }
 }
 
@@ -51,10 +77,14 @@ export interface FollowedAddresses {
   of(ifindex: number): InterfaceAddresses
 }
 
-/** @param onChange some interface's may be others */
+/**
+ * @param claimed  claimedAddresses of what is wanted now
+ * @param onChange some interface's may be others
+ */
 export const createInterfaceAddresses = async (
   netlink: Pick<Netlink, 'addresses'>,
   nextHops: Pick<FollowedNextHops, 'accompany'>,
+  claimed: () => ReadonlySet<string>,
   onChange: () => void,
   onError: (error: unknown) => void,
 ): Promise<FollowedAddresses> => {
@@ -74,5 +104,5 @@ export const createInterfaceAddresses = async (
     },
     neighbours: () => [],
   })
-  return { of: ifindex => interfaceAddresses(addresses, ifindex) }
+  return { of: ifindex => interfaceAddresses(addresses, ifindex, claimed()) }
 }

@@ -44,6 +44,7 @@ if (inOwnNamespaces(t, import.meta.url)) {
   const addresses = await createInterfaceAddresses(
     netlink,
     nextHops,
+    () => new Set(),
     () => {},
     error => t.fail(String(error)),
   )
