@@ -6,7 +6,7 @@ import { download, makeFile, upload } from '../../src/lab/transfer.js'
 import { ADDRESSES, type TranslatedBackend, type TranslatedLab, WEB_PORT } from '../../src/lab/translated.js'
 import { startCapture } from '../fixtures/capture.js'
 import { readFlowPackets } from '../fixtures/flow-packets.js'
-import { complaintsAbout } from '../fixtures/pcap.js'
+import { complaintsAboutCapture } from '../fixtures/pcap.js'
 import { countVerdicts, inUrl, serve, skip } from '../fixtures/site.js'
 import { bothLegs, compareLegs } from '../fixtures/translated-legs.js'
 import {
@@ -141,7 +141,7 @@ t.test('FULLNAT', { skip }, async t => {
       .flatMap(({ from, to }) => [from, to])
       .filter(({ address }) => ![VIP, VIP6, CROSSED_VIP, CROSSED_VIP6, ...ADDRESSES.near].includes(address))
     t.same(strangers, [], 'the client meets nobody but the VIPs')
-    for (const [end, file] of Object.entries(files)) t.same(complaintsAbout(file), [], end)
+    for (const [end, file] of Object.entries(files)) t.same(complaintsAboutCapture(file), [], end)
   })
 
   await t.test('20 MB both ways, with the client in an option and without', t =>

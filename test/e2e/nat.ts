@@ -5,7 +5,7 @@ import { download, makeFile, upload } from '../../src/lab/transfer.js'
 import { ADDRESSES, type ClientName, type TranslatedLab, WEB_PORT } from '../../src/lab/translated.js'
 import { startCapture } from '../fixtures/capture.js'
 import { readFlowPackets } from '../fixtures/flow-packets.js'
-import { complaintsAbout } from '../fixtures/pcap.js'
+import { complaintsAboutCapture } from '../fixtures/pcap.js'
 import { send } from '../fixtures/scapy.js'
 import { ask, countVerdicts, inUrl, serve, skip } from '../fixtures/site.js'
 import { bothLegs, compareLegs } from '../fixtures/translated-legs.js'
@@ -96,7 +96,7 @@ t.test('NAT', { skip }, async t => {
       .flatMap(({ from, to }) => [from, to])
       .filter(({ address }) => ![VIP, VIP6, ...ADDRESSES.near].includes(address))
     t.same(strangers, [], 'the client meets nobody but the VIPs')
-    for (const [end, file] of Object.entries(files)) t.same(complaintsAbout(file), [], end)
+    for (const [end, file] of Object.entries(files)) t.same(complaintsAboutCapture(file), [], end)
   })
 
   await t.test('20 MB both ways, and no packet but those of the services was touched', t =>

@@ -7,7 +7,7 @@ import { ADDRESSES, type TranslatedBackend, type TranslatedLab } from '../../src
 import { startCapture } from '../fixtures/capture.js'
 import { readFlowPackets } from '../fixtures/flow-packets.js'
 import { knownMtu } from '../fixtures/path-mtu-site.js'
-import { complaintsAbout } from '../fixtures/pcap.js'
+import { complaintsAboutCapture } from '../fixtures/pcap.js'
 import { ask, countVerdicts, inUrl, serve, skip } from '../fixtures/site.js'
 import {
   askWho,
@@ -88,7 +88,7 @@ t.test('SNAT', { skip }, async t => {
         const { far1: file } = await capture.end()
         const met = readFlowPackets(file!).flatMap(({ from, to }) => [from.address, to.address])
         t.ok(met.length > 5 && met.every(address => address === server || isOfPool(address)))
-        t.same(complaintsAbout(file!), [])
+        t.same(complaintsAboutCapture(file!), [])
         t.match(await download(site, `${inUrl(server)}:${PORT}`, FILE), isWhole, `${server}, download`)
         t.match(await upload(site, `${inUrl(server)}:${PORT}`, FILE), isWhole, `${server}, upload`)
       }
