@@ -57,6 +57,9 @@ const readConfig = (root: MapNode, report: Report): Config => {
   const snat = values.snat ? readSnat(values.snat, report) : []
   checkPools({ drafts, pool, snat, root: fields }, report)
   const localAddresses = pool.flatMap(({ addresses }) => addresses)
+  const localPrefixes = [...pool, ...drafts.flatMap(({ localAddresses: own }) => own ?? [])]
+    .filter(({ addresses }) => addresses.length > 1)
+    .map(({ text }) => text)
   const localPorts = values['local-ports'] ?? DEFAULT_LOCAL_PORTS
   const pingOf = createPings(drafts, report)
   return {
@@ -70,6 +73,7 @@ const readConfig = (root: MapNode, report: Report): Config => {
     ...(snat.length > 0
       ? { snat: { prefixes: snat.map(({ prefix }) => prefix), localAddresses, localPorts } }
       : {}),
+    ...(localPrefixes.length > 0 ? { localPrefixes } : {}),
     http: values.http ? readHttp(values.http, fields.at('http'), report) : null,
   }
 }

@@ -1,6 +1,6 @@
 /** The local addresses' findings, followed as the kernel's routes and addresses change. */
 import { addressFamily } from './address.js'
-import { checkLocalAddress, type LocalAddressFinding } from './local-addresses.js'
+import { checkLocalAddresses, type LocalAddressFinding } from './local-addresses.js'
 import type { Log } from './log.js'
 import type { Netlink } from './native.js'
 import type { KernelTables } from './next-hop.js'
@@ -24,8 +24,12 @@ export interface LocalAddresses {
 }
 
 export interface FollowedLocalAddresses extends LocalAddresses, Companion {
-  /** These from here on; resolves when each has been looked up. */
-  follow(addresses: readonly string[]): Promise<void>
+  /**
+   * These from here on; resolves when each has been looked up.
+   *
+   * @param prefixes what some of them were configured by
+   */
+  follow(addresses: readonly string[], prefixes?: readonly string[]): Promise<void>
   findings(): readonly LocalAddressFinding[]
 }
 
@@ -33,26 +37,33 @@ export const createLocalAddresses = (options: LocalAddressesOptions): FollowedLo
   const { netlink, tables, onChange, log } = options
   const routes = createRoutes(netlink, () => {})
   let followed: readonly string[] = []
-  let findings: ReadonlyMap<string, LocalAddressFinding> = new Map()
+  let prefixes: readonly string[] = []
+  let findings: readonly LocalAddressFinding[] = []
+  /** By address. */
+  let found: ReadonlyMap<string, LocalAddressFinding> = new Map()
 
   const nameOf = (ifindex: number): string => tables().link(ifindex)?.name ?? String(ifindex)
 
   const lookAt = (): void => {
-    const before = findings
-    const all = followed.flatMap(address => checkLocalAddress(address, routes.get(address), nameOf) ?? [])
-    findings = new Map(all.map(finding => [finding.address, finding]))
-    for (const { address, isUsable, text } of all)
-      if (before.get(address)?.text !== text)
-        log.warn({ event: 'local-address.finding', address, used: isUsable }, text)
-    for (const address of before.keys())
-      if (!findings.has(address) && followed.includes(address))
+    const before = { findings, found }
+    findings = checkLocalAddresses(followed, prefixes, routes.get, nameOf)
+    found = new Map(findings.flatMap(one => one.addresses.map(address => [address, one])))
+    for (const { address, addresses, isUsable, text } of findings) {
+      // Nothing is said while addresses of a prefix become this host's one by one.
+      const isWorse = addresses.some(one => before.found.get(one)?.isUsable !== isUsable)
+      if (isWorse) log.warn({ event: 'local-address.finding', address, used: isUsable }, text)
+    }
+    for (const { address, addresses } of before.findings) {
+      const isOver = !findings.some(one => one.address === address)
+      if (isOver && addresses.some(one => followed.includes(one)))
         log.info({ event: 'local-address.found', address }, `${address} is this host's`)
+    }
     const changesUse = (address: string): boolean =>
-      (before.get(address)?.isUsable ?? true) !== (findings.get(address)?.isUsable ?? true)
-    if ([...before.keys(), ...findings.keys()].some(changesUse)) onChange()
+      (before.found.get(address)?.isUsable ?? true) !== isUsable(address)
+    if ([...before.found.keys(), ...found.keys()].some(changesUse)) onChange()
   }
 
-  const isUsable = (address: string): boolean => findings.get(address)?.isUsable ?? true
+  const isUsable = (address: string): boolean => found.get(address)?.isUsable ?? true
 
   return {
     usable: addresses => addresses.filter(isUsable),
@@ -60,12 +71,14 @@ export const createLocalAddresses = (options: LocalAddressesOptions): FollowedLo
       const own = addresses.filter(address => addressFamily(address) === family)
       if (own.length === 0) return `there is no IPv${family} local address`
       if (own.some(isUsable)) return null
-      const others = own.length === 1 ? '' : `, nor are the ${own.length - 1} others of use`
-      return `no local address: ${findings.get(own[0]!)!.text}${others}`
+      const first = found.get(own[0]!)!
+      const others = own.filter(address => !first.addresses.includes(address)).length
+      return `no local address: ${first.text}${others === 0 ? '' : `, nor are the ${others} others of use`}`
     },
-    follow: async addresses => {
-      if (addresses.length === followed.length && addresses.every((one, i) => one === followed[i])) return
+    follow: async (addresses, writtenAs = []) => {
+      if (addresses.join() === followed.join() && writtenAs.join() === prefixes.join()) return
       followed = addresses
+      prefixes = writtenAs
       await routes.follow(new Set(addresses))
       lookAt()
     },
@@ -74,6 +87,6 @@ export const createLocalAddresses = (options: LocalAddressesOptions): FollowedLo
       void routes.read().then(isOther => isOther && lookAt())
     },
     neighbours: () => [],
-    findings: () => [...findings.values()],
+    findings: () => findings,
   }
 }

@@ -169,6 +169,8 @@ export interface Config {
   readonly services: readonly Service[]
   /** Absent: nobody's. */
   readonly snat?: Snat
+  /** What local addresses were written as, where that is a prefix: "10.1.0.0/28". Absent: nowhere. */
+  readonly localPrefixes?: readonly string[]
   /** Where the metrics are served; null: nowhere. */
   readonly http: { readonly listen: Listen } | null
 }

@@ -31,7 +31,7 @@ export const createTranslationNetwork = ({
   return {
     usable: localAddresses.usable,
     follow: async wanted => {
-      const { services, snat } = wanted.config
+      const { services, snat, localPrefixes } = wanted.config
       const isUsed =
         snat !== undefined ||
         allBackends(wanted).some(({ service, backend }) => isTranslated(forwardOf(service, backend).mode))
@@ -39,7 +39,7 @@ export const createTranslationNetwork = ({
       if (isUsed && !hasBegun) begin()
       hasBegun ||= isUsed
       neighbours.use(isUsed)
-      await localAddresses.follow([...new Set([...own, ...(snat?.localAddresses ?? [])])])
+      await localAddresses.follow([...new Set([...own, ...(snat?.localAddresses ?? [])])], localPrefixes)
       await clientRoutes.use(isUsed)
     },
   }

@@ -72,6 +72,14 @@ t.test('local addresses are all addresses of their prefixes, of both families', 
     '2001:db8::5',
   ])
   t.same(translation?.localPorts, { first: 40000, last: 40099 })
+  const own = read(
+    ['local-addresses: [10.1.0.100, 10.1.1.0/30, 10.1.2.0/32]'],
+    'forward: fullnat',
+    'local-addresses: fd00::/127',
+    backends('fd00:1::1'),
+  )
+  t.same(own.config.localPrefixes, ['10.1.1.0/30', 'fd00::/127'], 'and how they were written is known')
+  t.equal(read([POOL], 'forward: fullnat').config.localPrefixes, undefined)
   t.same(
     serviceOf(['local-addresses: 10.1.0.100', 'local-ports: 40000'], 'forward: fullnat').translation
       ?.localPorts,

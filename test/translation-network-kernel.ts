@@ -88,6 +88,25 @@ if (inOwnNamespaces(t, import.meta.url)) {
     t.equal(local.lacking(['10.1.0.100'], 4), null)
   })
 
+  t.test('what is said of prefixes is what helps, too', async t => {
+    const prefixes = ['10.1.0.32/30', '10.9.1.0/30', 'fd00:9:1::/126', 'fd00:1::40/126']
+    const all = prefixes.flatMap(prefix => {
+      const [, net, last] = /^(.*[.:])(\d*)\/\d+$/.exec(prefix)!
+      return [0, 1, 2, 3].map(i => (last === '' && i === 0 ? net! : `${net}${Number(last) + i}`))
+    })
+    await local.follow(all, prefixes)
+    t.same(
+      local.findings().map(({ address, addresses }) => [address, addresses.length]),
+      prefixes.map(prefix => [prefix, 4]),
+    )
+    for (const { text } of local.findings()) run(/(ip (?:-6 )?route add .*)$/.exec(text)![1]!)
+    await until("they are this host's", () => local.findings().length === 0)
+    t.match(other.run('ping -c1 -W5 10.1.0.34'), /1 received/, 'the link is answered for an IPv4 prefix')
+    other.run('ip -6 route add fd00:1::40/126 via fd00:1::2')
+    t.match(other.run('ping -6 -c1 -W5 fd00:1::42'), /1 received/, 'an IPv6 prefix is routed here')
+    await local.follow(pool)
+  })
+
   t.test('an interface has its own primary address, and then the next', async t => {
     const texts = (): string => {
       const { addr4, addr6 } = addresses.of(one)

@@ -284,7 +284,7 @@ export interface Status {
   readonly services: readonly ServiceRow[]
   /** Where something is translated: the ways back to clients, the longest prefix first, in words. */
   readonly clientRoutes?: readonly string[]
-  /** Local addresses about which something is to be done. */
+  /** Local addresses about which something is to be done; those of a prefix together, by its name. */
   readonly localAddresses?: readonly {
     readonly address: string
     readonly used: boolean
