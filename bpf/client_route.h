@@ -111,6 +111,7 @@ __attribute__((noinline)) int ask_kernel(struct xdp_md *ctx, __u64 dst_hi, __u64
 	}
 	found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
 	if (found == BPF_FIB_LKUP_RET_FWD_DISABLED) {
+		asked.tot_len = len;
 		asked.ifindex = LOOPBACK; /* which the control process has set to forward */
 		found = bpf_fib_lookup(ctx, &asked, sizeof(asked), 0);
 	}

@@ -6,7 +6,7 @@
 #include "replies.h"
 #include "way_out.h"
 #include "rewrite.h"
-#include "translate_message.h"
+#include "translate_error.h"
 #include "tell_connection.h"
 #include "go_out.h"
 
@@ -63,6 +63,14 @@ static __always_inline __u32 deltas_of(const struct connection *connection)
 	return backend ? backend->key : 0;
 }
 
+/* Bytes by which a reply gets longer: between the families. */
+static __always_inline int grows_by(const struct packet *pkt, const struct connection *connection)
+{
+	if (is_ipv4_mapped(&connection->client) != pkt->is_ipv6)
+		return 0;
+	return pkt->is_ipv6 ? -HEADERS_DIFFER : HEADERS_DIFFER;
+}
+
 /* Where a connection's client is: by the routes; where they do not tell, by what its own frames have. */
 __stage enum verdict find_way_to_client(struct packet *pkt, const struct connection *connection, const struct way **way)
 {
@@ -70,8 +78,20 @@ __stage enum verdict find_way_to_client(struct packet *pkt, const struct connect
 	struct client_route *route = find_client_route(!is_ipv4_mapped(&connection->client), hi, lo);
 
 	if (route && route->kind != CLIENT_ROUTE_HOP && connection->ifindex)
-		return find_way_as_learnt(pkt, connection, way);
-	return find_way_by(pkt, route, hi, lo, way);
+		return find_way_as_learnt(pkt, connection, grows_by(pkt, connection), way);
+	return find_way_by(pkt, route, hi, lo, grows_by(pkt, connection), way);
+}
+
+/* A reply to a client of the other family. */
+__stage enum verdict cross_back(struct packet *pkt, struct places places, __u32 ports, __u32 l4_delta)
+{
+	enum verdict verdict = refresh(pkt, places) ?: rewrite_l4(pkt, ports, l4_delta);
+
+	if (verdict)
+		return verdict;
+	if (cross(pkt->ctx, places.l3, places.l4, pkt->connection, CROSS_IS_REPLY | (pkt->is_ipv6 ? CROSS_IS_IPV6 : 0)))
+		return DROP_NO_HEADROOM;
+	return refresh(pkt, places);
 }
 
 /* A packet of a connection, from the end that its client has addressed. */
@@ -98,6 +118,8 @@ __stage enum verdict come_back_to(struct packet *pkt, struct connection *connect
 	if (pkt->kind & PACKET_IS_MESSAGE)
 		verdict = translate_error(pkt, places, &connection->server, &connection->client, ports,
 					  kind == CONNECTION_SNAT ? MESSAGE_KEEPS_SOURCE : 0);
+	else if (is_ipv4_mapped(&connection->client) == pkt->is_ipv6)
+		verdict = cross_back(pkt, places, ports, ((__u16 *)&deltas)[0]);
 	else
 		verdict = refresh(pkt, places)
 				?: rewrite(pkt, &connection->server, &connection->client, ports, ((__u16 *)&deltas)[0],

@@ -36,10 +36,10 @@ __stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
 {
 	if (!(pkt->backend->flags & BACKEND_RESOLVED))
 		return DROP_NO_NEXT_HOP;
-	if ((config.nat || config.connections) && pkt->backend->mode >= FORWARD_NAT && is_last_hop(pkt))
-		return answer_expired(pkt);
 	if (is_message_of(pkt, MESSAGE_TUNNEL_ERROR))
 		return tell_client(pkt);
+	if ((config.nat || config.connections) && pkt->backend->mode >= FORWARD_NAT && is_last_hop(pkt))
+		return answer_expired(pkt);
 	if (length(pkt->l3, pkt->end) > mtu)
 		return answer_too_big(pkt, mtu, 0);
 	if (pkt->kind & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)

@@ -6,7 +6,7 @@
 
 #include "packet.h"
 #include "rewrite.h"
-#include "translate_message.h"
+#include "translate_error.h"
 #include "expire.h"
 #include "refuse.h"
 #include "recall_connection.h"
@@ -76,9 +76,18 @@ __stage enum verdict send_from(struct packet *pkt, struct places places, struct 
 {
 	enum verdict verdict;
 
+	_Bool is_crossing = is_ipv4_mapped(&pkt->backend->addr) == pkt->is_ipv6;
+
 	learn_hop(pkt, connection);
-	verdict = rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta, connection->l3_delta);
-	return verdict ?: tell_client_address(pkt, places, connection);
+	verdict = is_crossing ? rewrite_l4(pkt, ports, connection->l4_delta)
+			      : rewrite(pkt, &local->addr, &pkt->backend->addr, ports, connection->l4_delta,
+					connection->l3_delta);
+	verdict = verdict ?: tell_client_address(pkt, places, connection);
+	if (verdict || !is_crossing)
+		return verdict;
+	if (cross(pkt->ctx, places.l3, places.l4, pkt->connection, pkt->is_ipv6 ? CROSS_IS_IPV6 : 0))
+		return DROP_NO_HEADROOM;
+	return refresh(pkt, places);
 }
 
 __stage enum verdict forward_fullnat(struct packet *pkt)

@@ -4,7 +4,7 @@
 
 #include "packet.h"
 #include "rewrite.h"
-#include "translate_message.h"
+#include "translate_error.h"
 #include "expire.h"
 #include "tell_connection.h"
 

@@ -9,6 +9,7 @@
 #include "packet.h"
 #include "service.h"
 #include "replies.h"
+#include "snat.h"
 #include "icmp.h"
 #include "gre_gue.h"
 #include "quoted.h"
@@ -147,7 +148,10 @@ static __always_inline __u32 quoted_len(__u32 message_len, const struct icmp *ic
 	return len && len < there ? len : there;
 }
 
-/* Whether a quoted packet is of a flow: sent by a VIP, or on its way to a backend by NAT, or by a local address. */
+/*
+ * Whether a quoted packet is of a flow: sent by a VIP, or on its way to a backend by NAT, or by a local address, or to
+ * whose connections are translated.
+ */
 static __always_inline _Bool is_flows(const struct quoted *quoted, __u32 ports)
 {
 	if (lookup_service(quoted->src_hi, quoted->src_lo, quoted->protocol, ports & 0xffff))
@@ -156,7 +160,9 @@ static __always_inline _Bool is_flows(const struct quoted *quoted, __u32 ports)
 		return 1;
 	if (config.nat && lookup_nat_reply(quoted->dst_hi, quoted->dst_lo, quoted->protocol, ports >> 16))
 		return 1;
-	return config.connections && lookup_local(quoted->is_ipv6, quoted->src_hi, quoted->src_lo);
+	if (config.connections && lookup_local(quoted->is_ipv6, quoted->src_hi, quoted->src_lo))
+		return 1;
+	return config.snat_prefixes && goes_out(quoted->dst_hi, quoted->dst_lo, quoted->src_hi, quoted->src_lo);
 }
 
 /* A program of its own. `l4_len` bytes of message; `is_ipv6` is its own header. Returns an enum verdict. */

@@ -51,7 +51,7 @@ __stage enum verdict refresh(struct packet *pkt, struct places places)
 	if (pkt->frame + ETH_HLEN > pkt->end)
 		return DROP_TRUNCATED;
 	pkt->l3 = pkt->frame + bounded(places.l3, 0x1f);
-	pkt->l4 = pkt->frame + bounded(places.l4, 0x3ff);
+	pkt->l4 = pkt->frame + bounded(places.l4, 0x3fff);
 	return CONTINUE;
 }
 

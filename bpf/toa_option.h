@@ -37,7 +37,7 @@ static __always_inline void blank_byte(struct tcphdr *tcp, __u8 *at, _Bool is_od
 /* A program of its own: options of kind 254 become NOPs; what is malformed ends the list, as it does for its reader. */
 __attribute__((noinline)) int blank_toa(struct xdp_md *ctx, __u32 l4_offset)
 {
-	struct tcphdr *tcp = frame_start(ctx) + bounded(l4_offset, 0x3ff);
+	struct tcphdr *tcp = frame_start(ctx) + bounded(l4_offset, 0x3fff);
 	__u8 *options = (void *)(tcp + 1), *end = frame_end(ctx);
 	__u32 len, skipped = 0, blanked = 0;
 

@@ -131,25 +131,3 @@ __attribute__((noinline)) int translate_message(struct xdp_md *ctx, __u32 l3_off
 	return how & MESSAGE_IS_IPV6 ? translate_message_ipv6(ctx, l3_offset, l4_offset, how, to)
 				     : translate_message_ipv4(ctx, l3_offset, l4_offset, how, to);
 }
-
-/* `src`, `dst`: what the addresses of its flow become, NULL: they stay; `ports`, likewise. The pointers are anew. */
-__stage enum verdict translate_error(struct packet *pkt, struct places places, const struct in6_addr *src,
-				     const struct in6_addr *dst, __u32 ports, __u32 how)
-{
-	struct message *to = this_message();
-
-	if (!to)
-		return DROP_TRUNCATED;
-	if (src) {
-		to->src_hi = load_u64(src->s6_addr);
-		to->src_lo = load_u64(src->s6_addr + 8);
-	}
-	if (dst) {
-		to->dst_hi = load_u64(dst->s6_addr);
-		to->dst_lo = load_u64(dst->s6_addr + 8);
-	}
-	to->ports = ports;
-	if (translate_message(pkt->ctx, places.l3, places.l4, how | (pkt->is_ipv6 ? MESSAGE_IS_IPV6 : 0), to))
-		return DROP_TRUNCATED;
-	return refresh(pkt, places);
-}

@@ -18,10 +18,10 @@ static __always_inline __u32 packet_len(const struct packet *pkt)
 	return length(pkt->l3, pkt->end);
 }
 
-static __always_inline enum verdict find_way_by_kernel(struct packet *pkt, __u64 dst_hi, __u64 dst_lo,
+static __always_inline enum verdict find_way_by_kernel(struct packet *pkt, __u64 dst_hi, __u64 dst_lo, int grows,
 						       const struct way **way)
 {
-	__u32 found = ask_kernel(pkt->ctx, dst_hi, dst_lo, pkt->is_ipv6, packet_len(pkt));
+	__u32 found = ask_kernel(pkt->ctx, dst_hi, dst_lo, pkt->is_ipv6 ^ !!grows, packet_len(pkt) + grows);
 
 	if (found == KERNEL_ROUTE_LOCAL)
 		return PASS_NOT_A_SERVICE;
@@ -30,37 +30,37 @@ static __always_inline enum verdict find_way_by_kernel(struct packet *pkt, __u64
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
 	if (found != KERNEL_ROUTE_HOP)
-		return answer_too_big(pkt, found >> 8 & 0xffff, TOO_BIG_FROM_ROUTER);
+		return answer_too_big(pkt, (found >> 8) - grows & 0xffff, TOO_BIG_FROM_ROUTER);
 	*way = this_way();
 	return *way ? CONTINUE : DROP_NO_NEXT_HOP;
 }
 
-/* By the entry for the client's address. */
+/* By the entry for the client's address. `grows`: bytes by which the packet gets longer, into the other family. */
 static __always_inline enum verdict find_way_by(struct packet *pkt, const struct client_route *route, __u64 dst_hi,
-						__u64 dst_lo, const struct way **way)
+						__u64 dst_lo, int grows, const struct way **way)
 {
 	if (!route || route->kind == CLIENT_ROUTE_NONE)
 		return DROP_NO_NEXT_HOP;
 	if (route->kind == CLIENT_ROUTE_LOCAL)
 		return PASS_NOT_A_SERVICE;
 	if (route->kind == CLIENT_ROUTE_KERNEL)
-		return find_way_by_kernel(pkt, dst_hi, dst_lo, way);
+		return find_way_by_kernel(pkt, dst_hi, dst_lo, grows, way);
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
-	if (packet_len(pkt) > route->mtu)
-		return answer_too_big(pkt, route->mtu, TOO_BIG_FROM_ROUTER);
+	if (packet_len(pkt) + grows > route->mtu)
+		return answer_too_big(pkt, (route->mtu - grows) & 0xffff, TOO_BIG_FROM_ROUTER);
 	*way = (const struct way *)route->dst_mac;
 	return CONTINUE;
 }
 
 static __always_inline enum verdict find_way(struct packet *pkt, __u64 dst_hi, __u64 dst_lo, const struct way **way)
 {
-	return find_way_by(pkt, find_client_route(pkt->is_ipv6, dst_hi, dst_lo), dst_hi, dst_lo, way);
+	return find_way_by(pkt, find_client_route(pkt->is_ipv6, dst_hi, dst_lo), dst_hi, dst_lo, 0, way);
 }
 
 /* To where the connection's client has sent its last frame from. */
 static __always_inline enum verdict find_way_as_learnt(struct packet *pkt, const struct connection *connection,
-						       const struct way **found)
+						       int grows, const struct way **found)
 {
 	__u32 key = connection->ifindex & config.interface_mask;
 	struct interface *interface = bpf_map_lookup_elem(&interfaces, &key);
@@ -70,8 +70,8 @@ static __always_inline enum verdict find_way_as_learnt(struct packet *pkt, const
 		return DROP_NO_NEXT_HOP;
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
-	if (packet_len(pkt) > interface->mtu)
-		return answer_too_big(pkt, interface->mtu, TOO_BIG_FROM_ROUTER);
+	if (packet_len(pkt) + grows > interface->mtu)
+		return answer_too_big(pkt, (interface->mtu - grows) & 0xffff, TOO_BIG_FROM_ROUTER);
 	__builtin_memcpy(way->dst_mac, connection->hop_mac, sizeof(way->dst_mac));
 	__builtin_memcpy(way->src_mac, interface->mac, sizeof(way->src_mac));
 	way->ifindex = interface->ifindex;
