@@ -16,7 +16,10 @@ export interface Figure {
   readonly ratio?: number
   readonly ratioTo?: string
   /** Never decides anything: timings are to be read. */
-  readonly budget?: { readonly of: 'value' | 'ratio'; readonly atMost: number }
+  readonly budget?: { readonly of: 'value' | 'ratio' } & (
+    | { readonly atMost: number }
+    | { readonly atLeast: number }
+  )
   readonly note?: string
 }
 

@@ -14,7 +14,10 @@ const digits = (value: number): string =>
 const budgetText = ({ value, ratio, budget }: Figure): string => {
   if (!budget) return ''
   const is = budget.of === 'value' ? value : (ratio ?? Number.NaN)
-  return `budget ${budget.atMost}${budget.of === 'ratio' ? ' x' : ''}${is > budget.atMost ? ', exceeded' : ''}`
+  const unit = budget.of === 'ratio' ? ' x' : ''
+  return 'atMost' in budget
+    ? `budget ${budget.atMost}${unit}${is > budget.atMost ? ', exceeded' : ''}`
+    : `at least ${budget.atLeast}${unit}${is < budget.atLeast ? ', missed' : ''}`
 }
 
 const cells = (figure: Figure): string[] => [

@@ -7,6 +7,7 @@ import { type Answer, type Bench, WrongMeasurement } from './bench.js'
 import { change } from './change.js'
 import { codec } from './codec.js'
 import { dataPlane } from './data-plane.js'
+import { dataPlaneNat } from './data-plane-nat.js'
 import { dataPlaneTracked } from './data-plane-tracked.js'
 import { liveFrames } from './live-frames.js'
 import { describeMachine } from './machine.js'
@@ -20,6 +21,7 @@ import { sweep } from './sweep.js'
 const benches: readonly Bench[] = [
   dataPlane,
   dataPlaneTracked,
+  dataPlaneNat,
   liveFrames,
   publish,
   change,

@@ -2,8 +2,25 @@
 import { addressBytes, macBytes } from '../../src/address.js'
 import { DEFAULT_LIMITS } from '../../src/config.js'
 import { Dataplane, shapeFor, type Verdict } from '../../src/dataplane/dataplane.js'
-import { createTables, type Tables, type WantedService } from '../../src/dataplane/tables.js'
-import { backendIdentity, type Forward, isTunnel, type Protocol, type Service } from '../../src/model.js'
+import { IPPROTO } from '../../src/dataplane/service-rules.js'
+import {
+  type ClientRoute,
+  createTables,
+  type NextHop,
+  type Tables,
+  type WantedPools,
+  type WantedService,
+} from '../../src/dataplane/tables.js'
+import {
+  backendIdentity,
+  DEFAULT_NAT_FLOWS,
+  DEFAULT_TIMEOUTS,
+  type Forward,
+  isTunnel,
+  type PortRange,
+  type Protocol,
+  type Service,
+} from '../../src/model.js'
 import { buildRing } from '../../src/ring.js'
 import { claimsOf } from '../../src/rings.js'
 
@@ -15,6 +32,12 @@ const ANSWERS_PER_SECOND = 100_000_000
 const SOURCES = { 4: '10.255.0.1', 6: '2001:db8:ffff::1' } as const
 /** The entry interface's, as the data plane is told. */
 export const OUR_MAC = '02:00:00:00:00:fe'
+/** Of translated services' backends. */
+export const BACKEND_PORT = 8080
+/** All of them: a pool is then exactly as large as its flows are many. */
+const LOCAL_PORTS: PortRange = { first: 0, last: 65535 }
+/** Far longer than a run: no connection ends meanwhile. */
+const IDLE_MS = 64_800_000
 const SEED = '000102030405060708090a0b0c0d0e0f'
 
 export interface ServiceToLoad {
@@ -32,6 +55,10 @@ export interface ServiceToLoad {
   readonly outer?: 4 | 6
   /** Of the way to its backends; default 1500. */
   readonly mtu?: number
+  /** FULLNAT: where its connections come from. */
+  readonly localAddresses?: readonly string[]
+  /** FULLNAT: backends are told the client; default: not. */
+  readonly toa?: boolean
 }
 
 export interface Interfaces {
@@ -45,10 +72,13 @@ export interface Balancer {
   readonly tables: Tables
 }
 
-const backendAddress = (version: 4 | 6, index: number): string =>
+export const backendAddress = (version: 4 | 6, index: number): string =>
   version === 6 ? `2001:db8:b::${(index + 1).toString(16)}` : `10.0.${index >> 8}.${index & 255}`
 
 const outerVersion = ({ vip, outer }: ServiceToLoad): 4 | 6 => outer ?? (vip.includes(':') ? 6 : 4)
+
+const isTranslated = ({ forward }: ServiceToLoad): boolean =>
+  forward?.mode === 'nat' || forward?.mode === 'fullnat'
 
 const serviceOf = (toLoad: ServiceToLoad, tracking: Service['tracking']): Service => {
   const { name, vip, port, protocol, forward = { mode: 'dr' }, backends = BACKENDS } = toLoad
@@ -66,20 +96,39 @@ const serviceOf = (toLoad: ServiceToLoad, tracking: Service['tracking']): Servic
     hash: ['source', 'source-port', 'destination', 'destination-port'],
     noBackend: 'drop',
     tracking,
-    idleTimeMs: 900_000,
-    udpIdleTimeMs: 60_000,
+    idleTimeMs: isTranslated(toLoad) ? IDLE_MS : 900_000,
+    udpIdleTimeMs: isTranslated(toLoad) ? IDLE_MS : 60_000,
     leaveDeadlineMs: 3_600_000,
     lastResort: 'drained',
     health: null,
+    ...(isTranslated(toLoad)
+      ? {
+          translation: {
+            localAddresses: toLoad.localAddresses ?? [],
+            localPorts: LOCAL_PORTS,
+            toa: toLoad.toa ?? false,
+            timeouts: DEFAULT_TIMEOUTS,
+          },
+        }
+      : {}),
     backends: Array.from({ length: backends }, (_, index) => ({
       name: `b${index}`,
       address: backendAddress(outerVersion(toLoad), index),
-      port: null,
+      port: isTranslated(toLoad) ? BACKEND_PORT : null,
       weight: 1,
       mac: null,
     })),
   }
 }
+
+/** By `way`, over the `index`th router or backend. */
+const nextHopOf = (ifindex: number, index: number, mtu: number, version: 4 | 6): NextHop => ({
+  ifindex,
+  mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
+  sourceMac: macBytes(OUR_MAC),
+  mtu,
+  source: addressBytes(SOURCES[version]),
+})
 
 /** What a daemon would want of it, everybody up. */
 export const wantedOf = (
@@ -94,16 +143,23 @@ export const wantedOf = (
     backends: service.backends.map((backend, index) => ({
       identity: backendIdentity(service, backend),
       address: backend.address,
-      port: service.port,
+      port: backend.port ?? service.port,
       isDead: false,
       isDraining: false,
-      nextHop: {
-        ifindex: toLoad.way === 'other' ? interfaces.other : interfaces.entry,
-        mac: Uint8Array.of(2, 0, 0, 1, index >> 8, index & 255),
-        sourceMac: macBytes(OUR_MAC),
-        mtu: toLoad.mtu ?? 1500,
-        source: addressBytes(SOURCES[outerVersion(toLoad)]),
-      },
+      nextHop: nextHopOf(
+        toLoad.way === 'other' ? interfaces.other : interfaces.entry,
+        index,
+        toLoad.mtu ?? 1500,
+        outerVersion(toLoad),
+      ),
+      translated:
+        forward.mode === 'nat' || forward.mode === 'fullnat'
+          ? {
+              mode: forward.mode,
+              vip: { addr: addressBytes(service.vip), port: service.port },
+              protocol: IPPROTO[service.protocol],
+            }
+          : null,
       tunnel: isTunnel(forward) ? { forward, source: null } : null,
     })),
     owners:
@@ -111,6 +167,37 @@ export const wantedOf = (
         ? new Int32Array(RING_SIZE).fill(-1)
         : buildRing(claimsOf(service), RING_SIZE).owners,
   }
+}
+
+/** A pool for each service that connections come from. */
+const poolsOf = (services: readonly ServiceToLoad[]): WantedPools => ({
+  pools: services.flatMap(({ localAddresses }) =>
+    localAddresses ? [{ addresses: localAddresses, ports: LOCAL_PORTS }] : [],
+  ),
+  snat: null,
+  natFlows: DEFAULT_NAT_FLOWS,
+})
+
+/** A usual host's: two networks of its own, which the kernel is asked about, and one gateway for everybody else. */
+const clientRoutes = (family: 4 | 6, interfaces: Interfaces): ClientRoute[] => {
+  const [own, anywhere] =
+    family === 4
+      ? ([['10.250.0.0', '10.251.0.0'], '0.0.0.0'] as const)
+      : ([['2001:db8:250::', '2001:db8:251::'], '::'] as const)
+  return [
+    ...own.map(net => ({
+      net: addressBytes(net),
+      length: family === 4 ? 24 : 64,
+      kind: 'kernel' as const,
+      nextHop: null,
+    })),
+    {
+      net: addressBytes(anywhere),
+      length: 0,
+      kind: 'hop',
+      nextHop: nextHopOf(interfaces.entry, 999, 1500, family),
+    },
+  ]
 }
 
 /** @param flows entries of the flow cache, with every slot tracked; null: no slot is */
@@ -125,6 +212,11 @@ export const loadBalancer = async (
   )
   const tables = createTables(dataplane, { now: () => performance.now() })
   await tables.setInterfaces([{ ifindex: interfaces.entry, mac: macBytes(OUR_MAC), mtu: 1500 }])
+  if (services.some(isTranslated)) {
+    await tables.setPools(poolsOf(services))
+    for (const family of [4, 6] as const)
+      await tables.setClientRoutes(family, clientRoutes(family, interfaces))
+  }
   const tracking = flows === null ? 'never' : 'always'
   await tables.put(services.map(service => wantedOf(service, interfaces, tracking)))
   return { dataplane, tables }

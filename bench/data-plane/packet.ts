@@ -4,7 +4,7 @@ import { bytes, struct, u16, u32, u64, u64s } from '../../src/dataplane/codec.js
 const RESTORED_MAX = 12
 
 /** `packet` in bench/flow.h. */
-const packetLayout = struct(152, {
+const packetLayout = struct(160, {
   restored: u64s(0, RESTORED_MAX),
   addr: u64(96),
   ports: u32(104),
@@ -16,6 +16,10 @@ const packetLayout = struct(152, {
   pushed: u32(124),
   restoredOffset: bytes(128, RESTORED_MAX),
   restoredLen: bytes(140, RESTORED_MAX),
+  portsShift: u16(152),
+  checkOffset: u16(154),
+  firstCheck: u16(156),
+  addrShift: u16(158),
 })
 
 /** Offsets in the frame of what tells one flow from another. */
@@ -24,6 +28,12 @@ export interface FlowFields {
   readonly address: number
   readonly ports: number
   readonly isIpv6: boolean
+  /** Which port is varied; default: the source's. */
+  readonly port?: 'source' | 'destination'
+  /** Only the address's last byte is varied. */
+  readonly isLastByte?: boolean
+  /** Of the IPv4 header's checksum, where a kernel verifies it. */
+  readonly check?: number
 }
 
 /** A word of a frame: where it is, and how many bytes. */
@@ -58,6 +68,7 @@ export const encodePacket = ({ frame, rewritten, pushed, flows, flowFields }: Pa
   const read = ([offset, length]: Word): bigint =>
     length === 8 ? view.getBigUint64(offset, true) : BigInt(view.getUint32(offset, true))
   const ports = flowFields ? view.getUint32(flowFields.ports, true) : 0
+  const isDestination = flowFields?.port === 'destination'
   return packetLayout.encode({
     restored: Array.from({ length: RESTORED_MAX }, (_, i) => {
       const word = rewritten[i]
@@ -66,8 +77,12 @@ export const encodePacket = ({ frame, rewritten, pushed, flows, flowFields }: Pa
     restoredOffset: padded(rewritten.map(([offset]) => offset)),
     restoredLen: padded(rewritten.map(([, length]) => length)),
     addr: flowFields ? read([flowFields.address, flowFields.isIpv6 ? 8 : 4]) : 0n,
-    // Many flows: the source port is counted up from 0.
-    ports: flows === 1 ? ports : (ports & 0xffff0000) >>> 0,
+    // Many flows: the port is counted up from 0.
+    ports: flows === 1 ? ports : (ports & (isDestination ? 0xffff : 0xffff0000)) >>> 0,
+    portsShift: isDestination ? 16 : 0,
+    addrShift: flowFields?.isLastByte ? 8 : 0,
+    checkOffset: flowFields?.check ?? 0,
+    firstCheck: flowFields?.check ? view.getUint16(flowFields.check, true) : 0,
     flows: flows % 2 ** 32,
     frameLen: frame.length,
     addrOffset: flowFields?.address ?? 0,

@@ -21,17 +21,24 @@ export interface Trampoline {
   close(): void
 }
 
-/** The descriptor under which this process holds a program. By fdinfo, for it needs no pin and so no bpffs. */
-export const programFd = (field: 'prog_id' | 'prog_tag', value: string | number): number => {
+/** The descriptors under which this process holds programs. By fdinfo, for it needs no pin and so no bpffs. */
+export const programFds = (field: 'prog_id' | 'prog_tag', value: string | number): number[] => {
   const line = new RegExp(`^${field}:\\t${value}$`, 'm')
-  for (const fd of readdirSync('/proc/self/fdinfo')) {
+  return readdirSync('/proc/self/fdinfo').flatMap(fd => {
     try {
-      if (line.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))) return Number(fd)
+      return line.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ? [Number(fd)] : []
     } catch {
       // the directory's own descriptor, closed by now
+      return []
     }
-  }
-  throw new Error(`this process holds no program with ${field} ${value}`)
+  })
+}
+
+/** The first of them. */
+export const programFd = (field: 'prog_id' | 'prog_tag', value: string | number): number => {
+  const [fd] = programFds(field, value)
+  if (fd === undefined) throw new Error(`this process holds no program with ${field} ${value}`)
+  return fd
 }
 
 /** A field of a held program's fdinfo. */
