@@ -23,6 +23,7 @@ const VERDICTS = [
   'DROP_TOO_BIG',
   'DROP_AGGREGATED',
   'DROP_PING',
+  'DROP_TTL_EXPIRED',
   'TX_DR',
   'TX_REJECT_RST',
   'TX_REJECT_UNREACHABLE',
@@ -32,10 +33,15 @@ const VERDICTS = [
   'TX_IPIP',
   'TX_GRE',
   'TX_GUE',
+  'TX_NAT',
+  'TX_NAT_REPLY',
+  'TX_TIME_EXCEEDED',
   'REDIRECT_DR',
   'REDIRECT_IPIP',
   'REDIRECT_GRE',
   'REDIRECT_GUE',
+  'REDIRECT_NAT',
+  'REDIRECT_NAT_REPLY',
 ]
 
 t.test('data plane and model agree on random and mutated frames', { timeout: 300_000 }, async t => {

@@ -26,7 +26,11 @@ const payload = counting(33)
 
 type Service = (typeof natServices)[number]
 /** A segment or datagram of the service's protocol. */
-const segment = ({ protocol }: Service, ports: { from: number; to: number }, flags: number = ACK): Transport =>
+const segment = (
+  { protocol }: Service,
+  ports: { from: number; to: number },
+  flags: number = ACK,
+): Transport =>
   protocol === 'tcp' ? tcp({ ...ports, seq: 7, ack: 9, window: 512, flags }, payload) : udp(ports, payload)
 
 const own = ({ port, toPort }: Service): number => toPort || port
@@ -169,6 +173,26 @@ t.test('VLAN tags, IPv4 options, IPv6 extension headers and an Ethernet trailer 
         )
       }
   }
+})
+
+t.test('an L4 header that lies deep is translated rightly, or nothing is changed', async t => {
+  const dataPlane = await instance(t, natTables)
+  const { vip, backend, client } = families[6]
+  let translated = 0
+  for (const units of [60, 120, 121, 122, 125, 150, 180]) {
+    const request = (to: string, port: number, ttl: number) =>
+      ip(
+        { from: client, to, ttl, extensions: [destinationOptions(units)] },
+        tcp({ from: SOURCE, to: port, flags: ACK }, counting(5)),
+      )
+    const sent = frame(inward, request(vip, 80, 64))
+    const answer = dataPlane.run(sent)
+    if (answer.verdict === 'TX_NAT') translated++
+    else t.match(answer.verdict, /^(DROP|PASS)/)
+    const wanted = frame(toBackend(serviceId(6, 'web') + 1), request(backend, 8080, 63))
+    t.ok(sameBytes(answer.packet, answer.verdict === 'TX_NAT' ? wanted : sent), `${units * 8} bytes ahead`)
+  }
+  t.ok(translated >= 2)
 })
 
 t.test('UDP without a checksum stays without; one that comes to 0 is sent as 0xffff', async t => {

@@ -15,7 +15,7 @@ const PACKETS = Number(process.env.LINIMO_PACKETS ?? 60_000)
 t.comment(`LINIMO_SEED=${seed}`)
 
 t.test('no history breaks a law', { skip, timeout: 280_000 }, async t => {
-  const tables = connectionTables()
+  const tables = connectionTables({ isCrossed: true })
   const site = await openSite(t, tables)
   const { counts, broken, packets } = playHistory(site, tables, seededRandom(seed), PACKETS)
   t.comment(JSON.stringify(Object.fromEntries([...counts].sort())))

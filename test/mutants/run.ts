@@ -10,20 +10,26 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { compareRecall } from '../affinity/fixtures/recall-compare.js'
 import { openWorld } from '../affinity/fixtures/world.js'
+import { playHistory } from '../connections/fixtures/history.js'
+import { openSite } from '../connections/fixtures/site.js'
 import { type Comparison, compare } from '../fixtures/compare.js'
+import { connectionTables } from '../fixtures/connection-tables.js'
 import { openDataPlane } from '../fixtures/data-plane.js'
 import { chosenSeed, seededRandom } from '../fixtures/random.js'
 import { mixedTables } from '../fixtures/tables.js'
 import { compile } from './compile.js'
+import { connectionFaults } from './connection-faults.js'
 import { controlFaults, MODEL } from './control-faults.js'
 import { type Fault, faults } from './faults.js'
 import { flowFaults } from './flow-faults.js'
 import { messageFaults } from './message-faults.js'
+import { natFaults } from './nat-faults.js'
 import { tunnelFaults } from './tunnel-faults.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FRAMES = 30_000
 const PACKETS = 12_000
+const HISTORY = 60_000
 const seed = chosenSeed(20_240_117)
 
 const putIn = (directory: string, { file, search, replace }: Fault): void => {
@@ -67,6 +73,13 @@ const recallWith = async (t: Test, fault: Fault | null): Promise<readonly unknow
   return compareRecall(world, seededRandom(seed), PACKETS, 1)
 }
 
+/** The laws of connections, against bpf/ with this fault; ends at the first that is broken. */
+const connectionsWith = async (t: Test, fault: Fault | null): Promise<readonly string[]> => {
+  const tables = connectionTables()
+  const site = await openSite(t, tables, await objectWith(fault))
+  return playHistory(site, tables, seededRandom(seed), HISTORY).broken
+}
+
 /** One file of test/affinity, with this fault in src/. */
 const testWith = (
   test: string,
@@ -100,7 +113,7 @@ t.test('the data plane without a fault agrees with the model', async t => {
   t.equal(frames, FRAMES)
 })
 
-for (const fault of [...faults, ...tunnelFaults, ...messageFaults])
+for (const fault of [...faults, ...tunnelFaults, ...messageFaults, ...natFaults])
   t.test(`seen: ${fault.description}`, async t => {
     const { frames, differences } = await compareWith(fault)
     t.equal(differences.length, 1, `after ${frames} frames`)
@@ -113,6 +126,15 @@ t.test('the flow cache without a fault keeps its rules', async t => {
 for (const fault of flowFaults)
   t.test(`seen: ${fault.description}`, async t => {
     t.equal((await recallWith(t, fault)).length, 1)
+  })
+
+t.test('connections without a fault keep their laws', async t => {
+  t.same(await connectionsWith(t, null), [])
+})
+
+for (const fault of connectionFaults)
+  t.test(`seen: ${fault.description}`, async t => {
+    t.not((await connectionsWith(t, fault)).length, 0)
   })
 
 // The model without a fault is a test by itself.
