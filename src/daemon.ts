@@ -68,8 +68,6 @@ export interface Daemon {
   /** The last sweep of the flow cache; null: none yet. */
   readonly lastSweep: () => Sweep | null
   readonly pools: Tables['pools']
-  /** What is wrong with local addresses. */
-  readonly localAddresses: FollowedLocalAddresses['findings']
   /** Attached everywhere, and every check has a result. */
   isReady(): boolean
   /** Ends, and leaves the packets flowing where they can be: what is pinned goes on. */
@@ -331,7 +329,6 @@ export const startDaemon = async (options: DaemonOptions): Promise<Daemon> => {
       },
       lastSweep: () => lastSweep,
       pools: tables.pools,
-      localAddresses: localAddresses.findings,
       isReady: () => isEverywhere() && monitor.isComplete(),
       release: async () => {
         await end()

@@ -57,9 +57,6 @@ export const readStatus = async ({ daemon, info, journal, endpoint }: StatusSour
       reopened: String(reopened),
       refused: String(refused),
     })),
-    localAddresses: daemon
-      .localAddresses()
-      .map(({ address, isUsable, text }) => ({ address, isUsable, reason: text })),
     verdicts: Object.fromEntries(
       [...verdicts].map(([name, { packets, bytes }]) => [
         name,

@@ -67,7 +67,6 @@ const inWords = (status: Status, { paint }: Context): string => {
     `program     ${status.program.tag}`,
     ...flowCacheInWords(status),
     ...poolsInWords(status, paint),
-    ...status.localAddresses.map(({ reason }) => paint(`${' '.repeat(12)}${reason}`, 'yellow')),
     ...journalInWords(status, paint),
     ...metricsInWords(status, paint),
     '',

@@ -280,12 +280,6 @@ export interface Status {
   } | null
   /** Of FULLNAT, SNAT and NAT by flow. */
   readonly pools: readonly PoolStatus[]
-  /** What is wrong with local addresses, in words; those that are not usable make no pool. */
-  readonly localAddresses: readonly {
-    readonly address: string
-    readonly isUsable: boolean
-    readonly reason: string
-  }[]
   readonly verdicts: Readonly<Record<string, Count>>
   readonly services: readonly ServiceRow[]
   /** Where something is translated: the ways back to clients, the longest prefix first, in words. */
