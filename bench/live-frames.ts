@@ -7,14 +7,14 @@ import { type BpfMap, type BpfProgram, loadNative } from '../src/native.js'
 import { type Answer, type Bench, type BenchOptions, check, type Figure } from './bench.js'
 import { BACKENDS, type Balancer, loadBalancer, packetsByVerdict, RING_SIZE } from './data-plane/balancer.js'
 import { type LiveKind, liveKinds } from './data-plane/cases.js'
-import { encodePacket, testRunContext, u32Bytes } from './data-plane/packet.js'
+import { encodePacket, type PacketKind, testRunContext, u32Bytes } from './data-plane/packet.js'
 import { services } from './data-plane/services.js'
 import { addVethPair } from './namespace.js'
 import { disturbance, median, undisturbed } from './statistics.js'
 
 const OBJECT = fileURLToPath(new URL('../build/native/bpf/live_frames.bpf.o', import.meta.url))
 /** The veth ring has 256 places; 64 frames at a time overrun none of them. */
-const BATCH = 64
+export const BATCH = 64
 const SETTLE_MS = 2000
 
 /** Keys of `ways` in live_frames.bpf.c. */
@@ -22,14 +22,14 @@ const WAY_IN = 0
 const WAY_OUT = 1
 
 /** generate -> gen -> in: plain, or the balancer -> out -> sink. */
-interface Interfaces {
+export interface Interfaces {
   readonly gen: number
   readonly in: number
   readonly out: number
   readonly sink: number
 }
 
-interface Programs {
+export interface Programs {
   readonly generate: BpfProgram
   readonly plain: BpfProgram
   readonly sink: BpfProgram
@@ -37,7 +37,7 @@ interface Programs {
   close(): void
 }
 
-const loadPrograms = async (kind: LiveKind, interfaces: Interfaces): Promise<Programs> => {
+export const loadPrograms = async (kind: PacketKind, interfaces: Interfaces): Promise<Programs> => {
   const object = new (loadNative().BpfObject)(readFileSync(OBJECT))
   object.setInitialValue('.rodata', encodePacket(kind))
   await object.load()
@@ -58,21 +58,28 @@ const loadPrograms = async (kind: LiveKind, interfaces: Interfaces): Promise<Pro
   }
 }
 
-const deliveredSoFar = ({ delivered }: Programs): number => {
+export const deliveredSoFar = ({ delivered }: Programs): number => {
   const perCpu = new BigUint64Array(delivered.lookup(u32Bytes(0)).slice().buffer)
   return Number(perCpu.reduce((sum, count) => sum + count, 0n))
 }
 
 /** Waits until the sink has had `frames`, but not for ever. @returns how many it has had */
-const awaitDelivery = async (programs: Programs, frames: number): Promise<number> => {
+export const awaitDelivery = async (programs: Programs, frames: number): Promise<number> => {
   const until = performance.now() + SETTLE_MS
   while (deliveredSoFar(programs) < frames && performance.now() < until)
     await new Promise(resolve => setTimeout(resolve, 5))
   return deliveredSoFar(programs)
 }
 
+export type NamedPackets = PacketKind & { readonly name: string }
+
 /** Sends frames through whatever is attached. @returns CPU time a frame, from generator to sink */
-const send = async (programs: Programs, kind: LiveKind, gen: number, frames: number): Promise<number> => {
+export const send = async (
+  programs: Programs,
+  kind: NamedPackets,
+  gen: number,
+  frames: number,
+): Promise<number> => {
   const before = deliveredSoFar(programs)
   const { cpuNs } = programs.generate.testRunSync({
     data: kind.frame,
@@ -174,7 +181,7 @@ const figureOf = (kind: LiveKind, loads: readonly Rounds[]): Figure => {
  * Keeps the thread that sends on one CPU until `release`. A veth pair's frames are received on the CPU that sent them:
  * moved away, the sender would overrun the receiver that it left behind.
  */
-const holdCpu = (): { readonly release: () => void } => {
+export const holdCpu = (): { readonly release: () => void } => {
   const allowed = readFileSync('/proc/self/status', 'utf8').match(/^Cpus_allowed_list:\t(\S+)$/m)![1]!
   const pin = (cpus: string) => execFileSync('taskset', ['-cp', cpus, String(process.pid)], { stdio: 'pipe' })
   pin(allowed.split(/[,-]/)[0]!)

@@ -10,6 +10,7 @@ import { dataPlane } from './data-plane.js'
 import { dataPlaneNat } from './data-plane-nat.js'
 import { dataPlaneTracked } from './data-plane-tracked.js'
 import { liveFrames } from './live-frames.js'
+import { liveFramesNat } from './live-frames-nat.js'
 import { describeMachine } from './machine.js'
 import { inNamespace } from './namespace.js'
 import { protocol } from './protocol.js'
@@ -23,6 +24,7 @@ const benches: readonly Bench[] = [
   dataPlaneTracked,
   dataPlaneNat,
   liveFrames,
+  liveFramesNat,
   publish,
   change,
   ring,

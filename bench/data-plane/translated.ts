@@ -1,9 +1,9 @@
 /** NAT and FULLNAT: services, the packets of either direction, and what becomes of them. */
 import { frame, ipv4, ipv6, type Payload } from '../../test/fixtures/frames.js'
-import { type Transport, tcp, tcpFlags } from '../../test/fixtures/transport.js'
+import { type Transport, tcp, tcpFlags, udp } from '../../test/fixtures/transport.js'
 import { BACKEND_PORT, backendAddress, OUR_MAC, type ServiceToLoad } from './balancer.js'
 import type { Case } from './cases.js'
-import { MACS, type Word } from './packet.js'
+import { MACS, type PacketKind, type Word } from './packet.js'
 
 type Family = 4 | 6
 
@@ -168,3 +168,23 @@ export const reply = (of: ServiceToLoad, wish: Wish, flags: number = tcpFlags.AC
     verdict: replyVerdicts[modeOf(of)],
   })
 }
+
+const DNS = 53
+
+/** UDP over IPv4, for another interface than they come in by: a service that NAT, or FULLNAT, forwards. */
+export const awayService = (mode: Mode, addresses: number): ServiceToLoad => ({
+  ...service(`${mode}Away`, mode === 'nat' ? '192.0.2.70' : '192.0.2.71', mode, { way: 'other' }),
+  port: DNS,
+  protocol: 'udp',
+  ...(mode === 'fullnat' ? { localAddresses: localAddresses(4, 4, addresses) } : {}),
+})
+
+/** To such a service: with the IPv4 header's checksum right, for kernels look at it. */
+export const awayFrames = (to: ServiceToLoad, flows: number): PacketKind => ({
+  frame: packet(4, CLIENTS[4], to.vip, udp({ from: 40000, to: DNS }, PAYLOAD)),
+  flows,
+  flowFields: { ...fieldsOf(4, 'source'), check: 24 },
+  // TTL and header checksum; the length and the UDP checksum.
+  rewritten: [...MACS, [22, 4], [30, 4], [38, 4]],
+  pushed: 0,
+})
