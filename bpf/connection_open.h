@@ -214,7 +214,10 @@ static __always_inline void remove_former(const struct connection *former, __u32
 		remove_former_reply(former, index, tuple);
 }
 
-/* A program of its own. Claims the entry at `index`, if it is free; `keep`: or if it is not, and its tuple stays. */
+/*
+ * A program of its own. Claims the entry at `index`, if it is free; `keep`: or if it is not, and its tuple stays. What
+ * kind its former connection was is left in `client_seen`: that one is in the index yet.
+ */
 __attribute__((noinline)) int claim(__u32 index, __u32 now, __u32 keep)
 {
 	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
@@ -224,13 +227,19 @@ __attribute__((noinline)) int claim(__u32 index, __u32 now, __u32 keep)
 		return 0;
 	life = life_of(connection);
 	claimed.protocol = life.protocol;
+	claimed.client_seen = life.kind;
 	if (life.kind == CONNECTION_CLAIMED || (!keep && life.kind && !is_over(life, now)))
 		return 0;
-	if (!change_life(connection, life, claimed))
-		return 0;
-	if (!keep && life.kind)
-		remove_former(connection, index, life.kind);
-	return 1;
+	return change_life(connection, life, claimed);
+}
+
+/* Takes the former connection of an entry that was claimed out of the index. */
+static __always_inline void remove_claimed(const struct connection *connection, __u32 index)
+{
+	__u8 kind = life_of(connection).client_seen;
+
+	if (kind)
+		remove_former(connection, index, kind);
 }
 
 /* `at`: a place of the pool's `ports` from `first_port` on, in each of its addresses. */
@@ -290,7 +299,7 @@ __attribute__((noinline)) __u32 search_group(__u32 group, __u32 first, __u32 las
 
 /* A search of a pool, group by group. */
 struct search {
-	struct pool_cursor *cursor;
+	__u32 pool;
 	__u32 group;  /* the first address's first */
 	__u32 groups; /* of an address */
 	__u32 all;
@@ -301,12 +310,37 @@ struct search {
 	__u32 found; /* index; NO_ID: nothing yet */
 };
 
-/* The next group; 1: the search is over. */
-static long search_next(__u32 turn, struct search *it)
+/* The one that this CPU is at: too long for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32)); /* not by type: user space does not see it */
+	__uint(value_size, sizeof(struct search));
+} searches SEC(".maps");
+
+static __always_inline struct search *this_search(void)
 {
-	__u32 at = it->cursor->anywhere, group;
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&searches, &key);
+}
+
+/* The next group; 1: the search is over. */
+static long search_next(__u32 turn, void *none)
+{
+	struct search *it = this_search();
+	struct pool_cursor *cursor;
+	__u32 at, group, key;
 
 	(void)turn;
+	(void)none;
+	if (!it || !it->groups)
+		return 1;
+	key = it->pool;
+	cursor = bpf_map_lookup_elem(&pool_cursors, &key);
+	if (!cursor)
+		return 1;
+	at = cursor->anywhere;
 	if (at >= it->all)
 		at = 0;
 	group = it->group + (at / it->groups << (PORT_BITS - GROUP_BITS)) + at % it->groups;
@@ -315,7 +349,7 @@ static long search_next(__u32 turn, struct search *it)
 		if (it->found != NO_ID || ++it->searched >= GROUPS_SEARCHED)
 			return 1; /* and the next search begins here */
 	}
-	it->cursor->anywhere = at + 1;
+	cursor->anywhere = at + 1;
 	return 0;
 }
 
@@ -323,29 +357,39 @@ static long search_next(__u32 turn, struct search *it)
 __attribute__((noinline)) __u32 find_anywhere(__u32 key, __u32 now)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
-	struct search it = { .now = now, .found = NO_ID };
-	__u32 turns;
+	struct search *it = this_search();
+	struct pool_cursor *cursor;
 
-	it.cursor = bpf_map_lookup_elem(&pool_cursors, &key);
-	if (!pool || !it.cursor || !pool->count || !pool->ports)
+	if (!pool || !it || !pool->count || !pool->ports)
 		return NO_ID;
-	it.first = pool->first_port;
-	it.last = it.first + pool->ports - 1;
-	it.group = (pool->first << PORT_BITS | it.first) >> GROUP_BITS;
-	it.groups = (it.last >> GROUP_BITS) - (it.first >> GROUP_BITS) + 1;
-	it.all = it.groups * pool->count;
-	turns = it.all < GROUP_TRIES ? it.all : GROUP_TRIES;
-	bpf_loop(turns, search_next, &it, 0);
-	if (it.found == NO_ID && it.searched < GROUPS_SEARCHED && it.all <= GROUP_TRIES)
-		it.cursor->exhausted = now;
-	return it.found;
+	it->pool = key;
+	it->now = now;
+	it->found = NO_ID;
+	it->searched = 0;
+	it->first = pool->first_port;
+	it->last = it->first + pool->ports - 1;
+	it->group = (pool->first << PORT_BITS | it->first) >> GROUP_BITS;
+	it->groups = (it->last >> GROUP_BITS) - (it->first >> GROUP_BITS) + 1;
+	it->all = it->groups * pool->count;
+	bpf_loop(it->all < GROUP_TRIES ? it->all : GROUP_TRIES, search_next, NULL, 0);
+	if (it->found != NO_ID || it->searched >= GROUPS_SEARCHED || it->all > GROUP_TRIES)
+		return it->found;
+	cursor = bpf_map_lookup_elem(&pool_cursors, &key);
+	if (cursor)
+		cursor->exhausted = now;
+	return NO_ID;
 }
 
-static __always_inline __u32 find_free(__u32 key, __u32 now)
+/* A program of its own. An entry of the pool, claimed: its index; NO_ID: exhausted. */
+__attribute__((noinline)) __u32 take_entry(__u32 pool, __u32 is_urgent)
 {
-	__u32 index = find_own(key, now);
+	struct pool_cursor *cursor = bpf_map_lookup_elem(&pool_cursors, &pool);
+	__u32 now = connection_clock(), index;
 
-	return index != NO_ID ? index : find_anywhere(key, now);
+	if (!cursor || (now && !is_urgent && cursor->exhausted == now))
+		return NO_ID;
+	index = find_own(pool, now);
+	return index != NO_ID ? index : find_anywhere(pool, now);
 }
 
 /* What a translation adds to a sum: `from` and `to` are sums of what changes. */
@@ -413,8 +457,9 @@ static __always_inline int insert_reply(const struct opening *it, __u32 index, _
 
 		if (!claim(there, now, 0))
 			return 0;
+		remove_claimed(other, there);
 		change_life(other, life_of(other), freed);
-		reply = reply_tuple(&it->tuple, backend); /* claim() has used its place */
+		reply = reply_tuple(&it->tuple, backend); /* remove_claimed() has used its place */
 		if (!reply)
 			return 0;
 	}
@@ -447,77 +492,84 @@ static __always_inline _Bool is_reusable(const struct opening *it, __u32 index)
 }
 
 /* A program of its own: frees an entry, in whatever state its connection is. */
-__attribute__((noinline)) int forget(__u32 index, __u32 now)
+__attribute__((noinline)) int forget(__u32 index)
 {
 	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
-	union life life, freed = {};
+	__u32 now = connection_clock();
+	union life freed = {};
 
-	if (!connection)
+	if (!connection || !claim(index, now, 1))
 		return 0;
-	life = life_of(connection);
-	if (!claim(index, now, 1))
-		return 0;
-	remove_former(connection, index, life.kind);
+	remove_claimed(connection, index);
 	shorten_busy(index, now - 1);
 	return change_life(connection, life_of(connection), freed);
 }
 
-/* A program of its own. Returns the connection's index; NO_ID: exhausted. */
-__attribute__((noinline)) __u32 open_connection(const struct opening *it)
+/* A program of its own: the entry at `index` becomes the connection. 0: the index is full, or its replies are
+ * another's. */
+__attribute__((noinline)) int write_entry_at(const struct opening *it, __u32 index, __u32 is_reopened)
 {
-	struct connection *connection;
-	struct pool_cursor *cursor;
-	struct pool_count *count;
+	struct connection *connection = bpf_map_lookup_elem(&connections, &index);
+	__u32 now = connection_clock();
 	union life life, claimed;
-	__u32 now, index, pool;
-	_Bool is_reopened, is_freed = 0;
 
-	if (!it)
-		return NO_ID;
-	now = connection_clock();
-	pool = it->pool;
-	cursor = bpf_map_lookup_elem(&pool_cursors, &pool);
-	count = bpf_map_lookup_elem(&pool_counts, &pool);
-	if (!cursor || !count)
-		return NO_ID;
-	index = it->index;
-	if (index != NO_ID && !is_reusable(it, index)) {
-		forget(index, now);
-		index = NO_ID;
-		is_freed = 1;
-	}
-	is_reopened = index != NO_ID;
-	if (is_reopened) {
-		if (!claim(index, now, 1))
-			return NO_ID;
-	} else if (!now || is_freed || cursor->exhausted != now) {
-		index = find_free(pool, now);
-	}
-	connection = index == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &index);
-	if (!connection) {
-		count->refused++;
-		return NO_ID;
-	}
+	if (!it || !connection)
+		return 0;
 	claimed = life_of(connection);
-	if (is_reopened && it->kind == CONNECTION_NAT)
+	if (!is_reopened)
+		remove_claimed(connection, index);
+	else if (it->kind == CONNECTION_NAT)
 		remove_former_reply(connection, index, &it->tuple);
 	write_connection(connection, it, index);
-	if (!put_into_index(it, index, now, is_reopened)) {
+	if (!put_into_index(it, index, now, !!is_reopened)) {
 		release(connection, it, index);
-		count->refused++;
-		return NO_ID;
+		return 0;
 	}
 	life = claimed;
 	life.protocol = it->tuple.rest >> 32;
+	life.server_seen = 0;
 	life.client_seen = hear_end(0, 0, life.protocol, it->flags);
 	if (!(life.client_seen & SEEN_SYN)) /* under way already: NAT by flow */
 		life.server_seen = SEEN_SYN;
 	life.kind = it->kind;
 	life.expires = now + lifetime(life, it->times);
-	change_life(connection, claimed, life);
-	if (is_reopened)
+	return change_life(connection, claimed, life);
+}
+
+static __always_inline void count_opening(__u32 pool, __u32 index, _Bool is_reopened)
+{
+	struct pool_count *count = bpf_map_lookup_elem(&pool_counts, &pool);
+
+	if (!count)
+		return;
+	if (index == NO_ID)
+		count->refused++;
+	else if (is_reopened)
 		count->reopened++;
 	else
 		count->opened++;
+}
+
+/* Returns the connection's index; NO_ID: exhausted. */
+static __always_inline __u32 open_connection(const struct opening *it)
+{
+	__u32 index = it->index;
+	_Bool is_reopened, is_freed = 0;
+
+	if (index != NO_ID && !is_reusable(it, index)) {
+		forget(index);
+		index = NO_ID;
+		is_freed = 1;
+	}
+	is_reopened = index != NO_ID;
+	if (is_reopened) {
+		if (!claim(index, connection_clock(), 1))
+			index = NO_ID;
+	} else {
+		index = take_entry(it->pool, is_freed);
+	}
+	if (index != NO_ID && !write_entry_at(it, index, is_reopened))
+		index = NO_ID;
+	count_opening(it->pool, index, is_reopened);
 	return index;
 }

@@ -7,6 +7,7 @@
 
 #include "connection.h"
 #include "reply.h"
+#include "quoted.h"
 #include "rewrite.h"
 
 /* What of an IP header goes into that of the other family. */
@@ -18,6 +19,8 @@ struct crossing {
 	__u8 protocol;
 	__u8 tos;
 	__u8 ttl;
+	struct quoted quoted;					/* of a message */
+	__u8 l2[L3_OFFSET_MAX + 2] __attribute__((aligned(8))); /* Ethernet header and tags */
 };
 
 /* The one that this CPU is at: too long for the stack. */
@@ -96,20 +99,19 @@ static __always_inline int read_crossing(struct xdp_md *ctx, __u32 header_len, _
 }
 
 /* Moves the frame's start so that `from` bytes of headers become `to`; the Ethernet header and the tags go along. */
-static __always_inline int move_start(struct xdp_md *ctx, __u32 l3_offset, __u32 from, __u32 to)
+static __always_inline int move_start(struct xdp_md *ctx, struct crossing *it, __u32 from, __u32 to)
 {
-	__u8 l2[L3_OFFSET_MAX] __attribute__((aligned(8)));
 	void *frame = frame_start(ctx);
 
 	if (frame + L3_OFFSET_MAX > frame_end(ctx))
 		return -1;
-	__builtin_memcpy(l2, frame, sizeof(l2));
+	copy_l2(it->l2, frame, L3_OFFSET_MAX);
 	if (bpf_xdp_adjust_head(ctx, (int)from - (int)to))
 		return -1;
 	frame = frame_start(ctx);
 	if (frame + L3_OFFSET_MAX > frame_end(ctx))
 		return -1;
-	copy_l2(frame, l2, l3_offset);
+	copy_l2(frame, it->l2, it->l3_offset);
 	return 0;
 }
 
@@ -160,7 +162,7 @@ __attribute__((noinline)) int cross(struct xdp_md *ctx, __u32 l3_offset, __u32 l
 	if (read_crossing(ctx, header_len, !!(how & CROSS_IS_IPV6), it))
 		return -1;
 	it->ttl--;
-	if (move_start(ctx, l3_offset, header_len, new_len))
+	if (move_start(ctx, it, header_len, new_len))
 		return -1;
 	frame = frame_start(ctx);
 	end = frame_end(ctx);

@@ -196,13 +196,14 @@ __attribute__((noinline)) int cross_message(struct xdp_md *ctx, __u32 l3_offset,
 	__u32 header = is_ipv6 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), quote, head, kept, icmp_at;
 	struct crossing *it = this_crossing();
 	struct icmp *at, icmp;
-	struct quoted quoted;
+	struct quoted *quoted;
 	void *frame, *end;
 	__u64 delta, sum;
 	__u8 outer_ttl;
 
 	if (!to || !it || l4_offset > 0xff)
 		return -1;
+	quoted = &it->quoted;
 	l3_offset = bounded(l3_offset, 0x1f);
 	l4_offset = bounded(l4_offset, 0xff);
 	quote = l4_offset + sizeof(icmp);
@@ -218,26 +219,26 @@ __attribute__((noinline)) int cross_message(struct xdp_md *ctx, __u32 l3_offset,
 	if (kept < sizeof(icmp))
 		return -1;
 	kept = quoted_len(kept, &icmp, !!is_ipv6); /* bytes of quote */
-	if (read_quoted(ctx, quote, &quoted) || quoted.l4_offset > QUOTE_REACH)
+	if (read_quoted(ctx, quote, quoted) || quoted->l4_offset > QUOTE_REACH)
 		return -1;
 	if (is_ipv6 ? icmp_to_ipv4(&icmp) : icmp_to_ipv6(&icmp))
 		return -1;
-	if (quote + kept < quoted.l4_offset + sizeof(to->ports))
+	if (quote + kept < quoted->l4_offset + sizeof(to->ports))
 		return -1;
 	delta = sum_addr(to->src_hi, to->src_lo) + sum_addr(to->dst_hi, to->dst_lo) +
-		fold_checksum(sum_addr(quoted.src_hi, quoted.src_lo) + sum_addr(quoted.dst_hi, quoted.dst_lo));
-	translate_quoted_l4(ctx, &quoted, to->ports >> 16 | to->ports << 16, quote + kept, &delta);
-	if (read_quoted_crossing(ctx, quote, quoted.l4_offset, !!is_ipv6, it))
+		fold_checksum(sum_addr(quoted->src_hi, quoted->src_lo) + sum_addr(quoted->dst_hi, quoted->dst_lo));
+	translate_quoted_l4(ctx, quoted, to->ports >> 16 | to->ports << 16, quote + kept, &delta);
+	if (read_quoted_crossing(ctx, quote, quoted->l4_offset, !!is_ipv6, it))
 		return -1;
-	it->protocol = quoted.protocol;
+	it->protocol = quoted->protocol;
 	put_crossing_addrs(it, to->dst_hi, to->dst_lo, to->src_hi, to->src_lo);
 
 	/* What is kept of the packet that the quoted header had. */
-	kept = quote + kept - quoted.l4_offset;
+	kept = quote + kept - quoted->l4_offset;
 	head = 2 * header + sizeof(icmp);
 	if (kept > (is_ipv6 ? ICMP_ERROR_MAX : ICMPV6_ERROR_MAX) - head)
 		kept = (is_ipv6 ? ICMP_ERROR_MAX : ICMPV6_ERROR_MAX) - head;
-	if (move_start(ctx, l3_offset, quoted.l4_offset - l3_offset, head))
+	if (move_start(ctx, it, quoted->l4_offset - l3_offset, head))
 		return -1;
 	if (length(frame_start(ctx), frame_end(ctx)) < l3_offset + head + kept ||
 	    resize_frame(ctx, l3_offset + head + kept))

@@ -32,6 +32,7 @@ static __always_inline __u32 table_hash(__u64 addr_hi, __u64 addr_lo, __u32 sele
 
 	x ^= x >> 32;
 	x = (x ^ config.service_seed) * 0xff51afd7ed558ccdULL;
+	x ^= x >> 23; /* or addresses that differ in their third byte alone would lie side by side */
 	return x >> 32;
 }
 

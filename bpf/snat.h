@@ -14,6 +14,11 @@ struct {
 
 static __always_inline _Bool is_in(const struct prefix *prefix, __u64 hi, __u64 lo)
 {
+	_Bool is_ipv4 = !hi && (__u32)lo == (__u32)IPV4_MAPPED_PREFIX;
+
+	/* ::/0 holds no IPv4 address, though it would match one's mapped form. */
+	if (is_ipv4 != (is_ipv4_mapped(&prefix->net) && load_u64(prefix->mask.s6_addr) == ~0ULL))
+		return 0;
 	return (lo & load_u64(prefix->mask.s6_addr + 8)) == load_u64(prefix->net.s6_addr + 8) &&
 	       (hi & load_u64(prefix->mask.s6_addr)) == load_u64(prefix->net.s6_addr);
 }

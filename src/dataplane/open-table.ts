@@ -49,6 +49,7 @@ export const serviceBucket = (key: TableKey, seed: number, mask: number): number
   let x = addr.readBigUInt64LE(8) ^ (((hi ^ (hi >> 32n)) * 0x9e3779b97f4a7c15n) & MASK_64) ^ selector
   x ^= x >> 32n
   x = ((x ^ BigInt(seed)) * 0xff51afd7ed558ccdn) & MASK_64
+  x ^= x >> 23n
   return Number((x >> 32n) & BigInt(mask))
 }
 
