@@ -27,7 +27,7 @@ import { natFaults } from './nat-faults.js'
 import { tunnelFaults } from './tunnel-faults.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const FRAMES = 30_000
+const FRAMES = 60_000
 const PACKETS = 12_000
 const HISTORY = 60_000
 const seed = chosenSeed(20_240_117)
