@@ -26,6 +26,33 @@ struct {
 #define LOOPBACK    1 /* its ifindex, in every network namespace */
 #define LOOPBACK    1 /* its ifindex, in every network namespace */
 
+/* Entries that are looked at where the packet is: those of a host with a few networks. */
+#define NEAR_ROUTES 6
+
+static __always_inline _Bool is_route_to(const struct client_route *route, _Bool is_ipv6, __u64 dst_hi, __u64 dst_lo)
+{
+	if ((dst_lo & load_u64(route->mask.s6_addr + 8)) != load_u64(route->net.s6_addr + 8))
+		return 0;
+	return !is_ipv6 || (dst_hi & load_u64(route->mask.s6_addr)) == load_u64(route->net.s6_addr);
+}
+
+/* The entry for an address, if it is among the first: without a call. */
+static __always_inline struct client_route *find_near_route(_Bool is_ipv6, __u64 dst_hi, __u64 dst_lo)
+{
+	__u32 first = is_ipv6 ? CLIENT_ROUTES : 0;
+
+	for (__u32 i = 0; i < NEAR_ROUTES; i++) {
+		__u32 key = first + i;
+		struct client_route *route = bpf_map_lookup_elem(&client_routes, &key);
+
+		if (!route)
+			return NULL;
+		if (is_route_to(route, is_ipv6, dst_hi, dst_lo))
+			return route;
+	}
+	return NULL;
+}
+
 /* A program of its own. The place of an address's entry in client_routes. */
 __attribute__((noinline)) __u32 search_client_routes(__u64 dst_hi, __u64 dst_lo, __u32 is_ipv6)
 {
@@ -37,9 +64,7 @@ __attribute__((noinline)) __u32 search_client_routes(__u64 dst_hi, __u64 dst_lo,
 
 		if (!route)
 			break;
-		if ((dst_lo & load_u64(route->mask.s6_addr + 8)) != load_u64(route->net.s6_addr + 8))
-			continue;
-		if (!is_ipv6 || (dst_hi & load_u64(route->mask.s6_addr)) == load_u64(route->net.s6_addr))
+		if (is_route_to(route, is_ipv6, dst_hi, dst_lo))
 			return key;
 	}
 	return NO_ID;

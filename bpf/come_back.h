@@ -14,24 +14,28 @@
 __stage enum verdict come_back_nat(struct packet *pkt, const struct reply *reply)
 {
 	__u32 ports = reply->vip_port ? (pkt->ports & 0xffff0000) | reply->vip_port : pkt->ports;
+	struct client_route *near = find_near_route(pkt->is_ipv6, pkt->dst_hi, pkt->dst_lo);
 	struct places places = places_of(pkt);
 	const struct way *way = NULL;
-	enum verdict verdict;
+	enum verdict verdict = check_destination_mac(pkt) ?: parse_l4(pkt);
 
-	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt);
 	if (verdict)
 		return verdict;
 	if (is_syn(pkt))
 		return PASS_NOT_A_SERVICE; /* a connection of the backend's own */
-	verdict = find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
-	if (verdict)
-		return verdict;
+	if (is_plain_way(pkt, near)) {
+		way = (const struct way *)near->dst_mac;
+	} else {
+		verdict = find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
+		verdict = verdict ?: refresh(pkt, places);
+		if (verdict)
+			return verdict;
+	}
 	pkt->backend_id = reply->id;
 	if (pkt->kind & PACKET_IS_MESSAGE)
 		verdict = translate_error(pkt, places, &reply->vip, NULL, ports, 0);
 	else
-		verdict = refresh(pkt, places)
-				?: rewrite(pkt, &reply->vip, NULL, ports, reply->l4_delta, reply->l3_delta);
+		verdict = rewrite(pkt, &reply->vip, NULL, ports, reply->l4_delta, reply->l3_delta);
 	return verdict ?: leave_by(pkt, way, TX_NAT_REPLY, REDIRECT_NAT_REPLY);
 }
 
@@ -165,8 +169,10 @@ __stage enum verdict come_back(struct packet *pkt)
 
 	if (!config.nat && !config.connections)
 		return CONTINUE;
-	if (pkt->service) /* to the verifier, each way here as any other */
-		return refresh(pkt, places_of(pkt));
+	/* To the verifier, each way here as any other. */
+	pkt->l4 = pkt->frame + bounded(length(pkt->frame, pkt->l4), 0x3fff);
+	if (pkt->service)
+		return CONTINUE;
 	if (is_mapped_on_wire(pkt))
 		return PASS_NOT_A_SERVICE;
 	if (config.connections) {

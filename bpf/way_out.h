@@ -18,6 +18,12 @@ static __always_inline __u32 packet_len(const struct packet *pkt)
 	return length(pkt->l3, pkt->end);
 }
 
+/* Whether a packet goes by this next hop, and no more is to be said. */
+static __always_inline _Bool is_plain_way(const struct packet *pkt, const struct client_route *route)
+{
+	return route && route->kind == CLIENT_ROUTE_HOP && packet_len(pkt) <= route->mtu && !is_last_hop(pkt);
+}
+
 static __always_inline enum verdict find_way_by_kernel(struct packet *pkt, __u64 dst_hi, __u64 dst_lo, int grows,
 						       const struct way **way)
 {

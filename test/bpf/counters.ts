@@ -10,7 +10,8 @@ import { balance } from '../model/balancer.js'
 
 const { FIN, SYN, RST, PSH, ACK } = tcpFlags
 /** By its backend's mode. */
-const FORWARDED = /_(DR|IPIP|GRE|GUE)$/
+/** By backend: what goes to it, and its replies; the action comes first. */
+const FORWARDED = /^([A-Z]+)_(DR|IPIP|GRE|GUE|NAT|FULLNAT)(_REPLY)?$/
 const nothing: Traffic = { packets: 0, bytes: 0 }
 
 t.test('a packet that is not forwarded is counted by its verdict, with the bytes that came in', async t => {
@@ -87,7 +88,8 @@ t.test('over random traffic, every packet is counted exactly once', async t => {
   const expected: Record<string, { packets: number; bytes: number }> = {}
   for (const frame of frames) {
     const { verdict, backend } = balance(tables, frame, ENTRY_IFINDEX)
-    const key = FORWARDED.test(verdict) ? `${verdict.split('_')[0]} ${backend?.id}` : verdict
+    const [, action, , reply] = FORWARDED.exec(verdict) ?? []
+    const key = action ? `${action}${reply ?? ''} ${backend?.id}` : verdict
     expected[key] ??= { packets: 0, bytes: 0 }
     expected[key].packets++
     expected[key].bytes += frame.length
@@ -97,6 +99,9 @@ t.test('over random traffic, every packet is counted exactly once', async t => {
     const { tx, redirect } = dataPlane.backendCounts(id)
     if (tx.packets > 0) counted[`TX ${id}`] = tx
     if (redirect.packets > 0) counted[`REDIRECT ${id}`] = redirect
+    const replies = dataPlane.replyCounts(id)
+    if (replies.tx.packets > 0) counted[`TX_REPLY ${id}`] = replies.tx
+    if (replies.redirect.packets > 0) counted[`REDIRECT_REPLY ${id}`] = replies.redirect
   }
   t.same(counted, expected)
 })
