@@ -2,7 +2,8 @@
 /*
  * The packets that benches send. A repeat of a test run finds the packet as the run before left it, and live frames
  * come back as their receivers left them; so each begins by putting back what a balancer rewrites, and as the next
- * flow. Checksums stay those of the first flow, for XDP looks at none; but the IPv4 header's where `check_offset` has it.
+ * flow. Checksums stay those of the first flow, for XDP looks at none; but the IPv4 header's where `check_offset` has
+ * it.
  */
 #pragma once
 
@@ -27,7 +28,7 @@ const volatile struct {
 	__u16 ports_shift;		 /* 0: the source port is varied, 16: the destination port */
 	__u16 check_offset;		 /* of the IPv4 header's checksum, which a kernel verifies; 0: it stays */
 	__u16 first_check;		 /* that of the first flow */
-	__u16 addr_shift;		 /* 0: the address's last two bytes are varied; 8: the last one, of at most 256 */
+	__u16 addr_shift; /* 0: the address's last two bytes are varied; 8: the last one, of at most 256 */
 } packet = { .frame_len = 64 };
 
 __u32 next_flow;
@@ -70,7 +71,8 @@ static __always_inline int write_packet(const struct xdp_md *ctx)
 	next_flow = flow + 1 == packet.flows ? 0 : flow + 1;
 	/* The port first, then the address's last two bytes. */
 	if (packet.is_ipv6)
-		*(__u64 *)(frame + packet.addr_offset) = packet.addr + ((__u64)(flow >> 16) << (48 + (packet.addr_shift & 8)));
+		*(__u64 *)(frame + packet.addr_offset) =
+			packet.addr + ((__u64)(flow >> 16) << (48 + (packet.addr_shift & 8)));
 	else
 		*(__u32 *)(frame + packet.addr_offset) = packet.addr + (flow >> 16 << (16 + (packet.addr_shift & 8)));
 	*(__u32 *)(frame + packet.ports_offset) = packet.ports + ((flow & 0xffff) << (packet.ports_shift & 16));

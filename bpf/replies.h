@@ -44,12 +44,33 @@ static __always_inline struct reply *lookup_reply(__u64 addr_hi, __u64 addr_lo, 
 	return NULL;
 }
 
+/* What all NAT backends' addresses have in common: of IPv4, then of IPv6. Nothing else is looked up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct prefix);
+} nat_sources SEC(".maps");
+
+static __always_inline _Bool is_nat_source(__u64 src_hi, __u64 src_lo)
+{
+	__u32 key = src_hi || (__u32)src_lo != (__u32)IPV4_MAPPED_PREFIX;
+	struct prefix *common = bpf_map_lookup_elem(&nat_sources, &key);
+
+	/* So that a mask of 0 lets everything through: while it changes. */
+	return common && !((src_lo ^ load_u64(common->net.s6_addr + 8)) & load_u64(common->mask.s6_addr + 8)) &&
+	       !((src_hi ^ load_u64(common->net.s6_addr)) & load_u64(common->mask.s6_addr));
+}
+
 /* By its source; NULL: of no NAT backend. */
 static __always_inline struct reply *lookup_nat_reply(__u64 src_hi, __u64 src_lo, __u8 protocol, __be16 port)
 {
-	struct reply *reply = lookup_reply(src_hi, src_lo, protocol, port);
+	struct reply *reply = is_nat_source(src_hi, src_lo) ? lookup_reply(src_hi, src_lo, protocol, port) : NULL;
 
-	return reply || !config.any_port ? reply : lookup_reply(src_hi, src_lo, protocol, 0);
+	if (reply || !config.any_port || !is_nat_source(src_hi, src_lo))
+		return reply;
+	return lookup_reply(src_hi, src_lo, protocol, 0);
 }
 
 /* A local address, by a packet's destination; NULL: it is none. */

@@ -5,6 +5,7 @@ import { createIds, createRegions, type IdAllocator, type RegionAllocator } from
 import { type BackendStore, createBackendStore, type WantedBackend } from './backends.js'
 import type { Dataplane } from './dataplane.js'
 import { type EntryInterface, readInterfaces } from './entry-interfaces.js'
+import { writeNatSources } from './nat-sources.js'
 import type { PoolPlan, PoolWish } from './pool-plan.js'
 import { readPools, readSnatPrefixes } from './pool-tables.js'
 import { createReplies, createReplyTable, type Replies } from './replies.js'
@@ -134,6 +135,7 @@ export const openHeld = (dataplane: Dataplane, now: () => number): Held => {
         found.map(({ id, entry }) => [id, entry ? backends.natOf(id, entry.protocol, entry) : []] as const),
       ),
       (id, byFlow) => backends.setByFlow(id, byFlow),
+      sources => writeNatSources(dataplane.memory('nat_sources'), sources),
     ),
     interfaces: readInterfaces(dataplane.memory('interfaces')),
     isMoving: false,

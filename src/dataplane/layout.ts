@@ -414,4 +414,4 @@ export const verdictLayout = {
   VERDICT_ACTION_SHIFT: 5,
 } as const
 
-export const mapNames = ['answer_budgets', 'backend_counts', 'backends', 'client_routes', 'connection_index', 'connection_times', 'connections', 'flow_cache', 'flow_counts', 'interfaces', 'local_addresses', 'out_ports', 'path_mtus', 'pool_counts', 'pool_cursors', 'pools', 'pressure', 'replies', 'reply_counts', 'service_counts', 'services', 'slots', 'snat_prefixes', 'test_clock', 'trace', 'verdicts', 'wanted_neighbours'] as const
+export const mapNames = ['answer_budgets', 'backend_counts', 'backends', 'client_routes', 'connection_index', 'connection_times', 'connections', 'flow_cache', 'flow_counts', 'interfaces', 'local_addresses', 'nat_sources', 'out_ports', 'path_mtus', 'pool_counts', 'pool_cursors', 'pools', 'pressure', 'replies', 'reply_counts', 'service_counts', 'services', 'slots', 'snat_prefixes', 'test_clock', 'trace', 'verdicts', 'wanted_neighbours'] as const

@@ -42,6 +42,7 @@ export const mappedNames = [
   'slots',
   'backends',
   'interfaces',
+  'nat_sources',
   'flow_cache',
   'pressure',
   'test_clock',
@@ -155,6 +156,7 @@ export const valueSizes: Readonly<Record<MapName, number>> = {
   replies: replyLayout.size,
   reply_counts: replyCountLayout.size,
   snat_prefixes: prefixLayout.size,
+  nat_sources: prefixLayout.size,
   verdicts: trafficLayout.size,
   wanted_neighbours: wantedNeighbourLayout.size,
 }
@@ -253,6 +255,7 @@ const unsized = [
   'pool_cursors',
   'pools',
   'snat_prefixes',
+  'nat_sources',
 ] as const
 
 const configFor = (shape: Shape, serviceSeed: number, tail: number, tickNs: number): Uint8Array =>

@@ -90,6 +90,7 @@ export const mapTexts: Readonly<Record<MapName, string>> = {
   replies: ofStruct(replyLayout),
   reply_counts: ofStruct(replyCountLayout),
   snat_prefixes: ofStruct(prefixLayout),
+  nat_sources: ofStruct(prefixLayout),
   verdicts: ofStruct(trafficLayout),
   wanted_neighbours: ofStruct(wantedNeighbourLayout),
 }

@@ -113,12 +113,14 @@ export interface Replies {
 
 /**
  * @param found   the NAT backends that an earlier process left, by service
+ * @param setSources where all replies come from, before one comes
  * @param setFlow whether a backend's requests are told by their flow: it is, before its replies are, and as long as they are
  */
 export const createReplies = (
   first: ReplyTable,
   found: ReadonlyMap<number, readonly NatBackend[]>,
   setFlow: (backend: number, byFlow: boolean) => void,
+  setSources: (addresses: readonly Uint8Array[]) => void = () => {},
 ): Replies => {
   let table = first
   const users: Users = new Map()
@@ -183,6 +185,10 @@ export const createReplies = (
     else table.remove(entry)
     if (entry.byFlow === 1) flows.add(key)
   }
+  const tellSources = (): void =>
+    setSources([...users.values()].flatMap(there => [...there.values()].map(({ backend }) => backend.addr)))
+
+  tellSources()
   for (const key of users.keys()) if (!known.has(key)) write(key, [])
 
   return {
@@ -212,6 +218,7 @@ export const createReplies = (
       else byService.delete(service)
       gone.forEach(drop)
       fresh.forEach(add)
+      tellSources()
       let hasRoom = true
       for (const key of new Set([...gone, ...fresh].flatMap(keysWith))) hasRoom = write(key, gone) && hasRoom
       return hasRoom
@@ -234,6 +241,7 @@ export const createReplies = (
     moveTo: (to, addresses) => {
       table = to
       local = byKey(addresses)
+      tellSources()
     },
   }
 }

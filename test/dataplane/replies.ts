@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { addressBytes } from '../../src/address.js'
-import { replyLayout, serviceState } from '../../src/dataplane/layout.js'
+import { prefixLayout, replyLayout, serviceState } from '../../src/dataplane/layout.js'
+import { writeNatSources } from '../../src/dataplane/nat-sources.js'
 import { serviceBucket } from '../../src/dataplane/open-table.js'
 import { createReplies, createReplyTable, type NatBackend } from '../../src/dataplane/replies.js'
 import { l4Delta } from '../../src/dataplane/sum-delta.js'
@@ -157,4 +158,31 @@ t.test('after any history the table says what is there, and which backends are b
     { numRuns: 500 },
   )
   t.pass('500 histories')
+})
+
+t.test('what replies come from is told before one comes, and lets each of them through', async t => {
+  const addresses = fc.array(fc.uint8Array({ minLength: 4, maxLength: 4 }), { maxLength: 6 })
+  fc.assert(
+    fc.property(addresses, fc.boolean(), (found, isIpv6) => {
+      const mapped = found.map(bytes =>
+        Uint8Array.from(
+          isIpv6
+            ? [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 1, ...bytes]
+            : [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes],
+        ),
+      )
+      const memory = new ArrayBuffer(2 * prefixLayout.size)
+      writeNatSources(memory, mapped)
+      const { net, mask } = prefixLayout.decode(
+        new Uint8Array(memory, isIpv6 ? prefixLayout.size : 0, prefixLayout.size),
+      )
+      for (const addr of mapped) t.ok(addr.every((byte, i) => ((byte ^ net[i]!) & mask[i]!) === 0))
+      // As narrow as may be: a bit that is looked at is the same in all.
+      for (let bit = 0; bit < 128; bit++) {
+        const at = (bytes: Uint8Array): number => (bytes[bit >> 3]! >> (bit & 7)) & 1
+        const isShared = mapped.length > 0 && mapped.every(addr => at(addr) === at(mapped[0]!))
+        if ((at(mask) === 1) !== isShared) t.fail(`bit ${bit}`)
+      }
+    }),
+  )
 })
