@@ -1,5 +1,5 @@
 /** The soak, short, by direct routing and by tunnels: `npm run soak -- --minutes N --forward ipip` is a long one. */
 import { shortSoak } from '../fixtures/short-soak.js'
 
-shortSoak('dr', 0.5)
-shortSoak('mixed', 0.5) // IPIP to some backends, GUE to others
+shortSoak('dr', 0.35)
+shortSoak('mixed', 0.35) // IPIP to some backends, GUE to others
