@@ -8,7 +8,7 @@ import { BalancerError } from '../errors.js'
 import type { PortRange } from '../model.js'
 import { NO_LOCAL, PLACES_PER_NUMBER } from './load.js'
 
-/** POOLS of bpf/connection_open.h: that of NAT by flow, then pairs, of IPv4 and of IPv6. */
+/** POOLS of bpf/pool_search.h: that of NAT by flow, then pairs, of IPv4 and of IPv6. */
 export const NAT_POOL = 0
 const FIRST_POOL = 1
 const POOLS = 128

@@ -3,7 +3,7 @@ import { addressBytes, addressFamily } from '../address.js'
 import { localAddressLayout, poolLayout, prefixLayout } from './layout.js'
 import { addressOf, NAT_POOL, type PoolPlan, type PoolRecord } from './pool-plan.js'
 
-/** snat_prefixes of bpf/connection_open.h. */
+/** snat_prefixes of bpf/snat.h. */
 const MAX_PREFIXES = 16
 
 const recordsOf = <T>(memory: ArrayBuffer, size: number, decode: (bytes: Uint8Array) => T): T[] =>

@@ -40,7 +40,7 @@ export const connectionFaults: readonly Fault[] = [
   },
   {
     description: 'words of the index stay when their connection is over',
-    file: 'connection_open.h',
+    file: 'pool_search.h',
     search: 'claimed.protocol = life.protocol;',
     replace: 'claimed.protocol = 0;',
   },
