@@ -157,12 +157,16 @@ export const createReplies = (
   const write = (key: string, removed: readonly NatBackend[]): boolean => {
     const there = users.get(key)
     const entry = entryOf(key)
+    const former = removed.filter(({ backend, protocol }) => keyOf(backend, protocol) === key)
     if (entry === null || !there) {
       flows.delete(key)
-      for (const one of removed)
-        if (keyOf(one.backend, one.protocol) === key) table.remove({ ...one.backend, protocol: one.protocol })
+      for (const { backend, protocol, id } of former) {
+        table.remove({ ...backend, protocol })
+        setFlow(id, false)
+      }
       return true
     }
+    for (const { id } of former) if (!there.has(id)) setFlow(id, false)
     if (entry.byFlow === 1) {
       for (const id of there.keys()) setFlow(id, true)
       flows.add(key)

@@ -160,6 +160,20 @@ t.test('after any history the table says what is there, and which backends are b
   t.pass('500 histories')
 })
 
+t.test('a backend that is NAT no longer is not told by its flow either', async t => {
+  const { replies, flows } = open()
+  replies.setNat(0, [nat(3, '10.0.0.1', 0, '192.0.2.1')])
+  t.same([...flows], [3], 'on every port')
+  replies.setNat(0, [])
+  t.same([...flows], [])
+
+  replies.setNat(0, [nat(3, '10.0.0.1', 8080, '192.0.2.1')])
+  replies.setNat(1, [nat(4, '10.0.0.1', 8080, '192.0.2.2')])
+  t.same([...flows].sort(), [3, 4], 'a port of two services')
+  replies.setNat(1, [])
+  t.same([...flows], [], 'and of one again')
+})
+
 t.test('what replies come from is told before one comes, and lets each of them through', async t => {
   const addresses = fc.array(fc.uint8Array({ minLength: 4, maxLength: 4 }), { maxLength: 6 })
   fc.assert(
