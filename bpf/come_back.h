@@ -10,7 +10,7 @@
 #include "tell_connection.h"
 #include "go_out.h"
 
-/* From a backend to a client of its, for all that the packet tells. */
+/* From a backend to a client of its, for all that the packet tells. CONTINUE: it is not. */
 __stage enum verdict come_back_nat(struct packet *pkt, const struct reply *reply)
 {
 	__u32 ports = reply->vip_port ? (pkt->ports & 0xffff0000) | reply->vip_port : pkt->ports;
@@ -22,7 +22,7 @@ __stage enum verdict come_back_nat(struct packet *pkt, const struct reply *reply
 	if (verdict)
 		return verdict;
 	if (is_syn(pkt))
-		return PASS_NOT_A_SERVICE; /* a connection of the backend's own */
+		return CONTINUE; /* a connection of the backend's own */
 	if (is_plain_way(pkt, near)) {
 		way = (const struct way *)near->dst_mac;
 	} else {
@@ -81,7 +81,7 @@ __stage enum verdict find_way_to_client(struct packet *pkt, const struct connect
 	__u64 hi = load_u64(connection->client.s6_addr), lo = load_u64(connection->client.s6_addr + 8);
 	struct client_route *route = find_client_route(!is_ipv4_mapped(&connection->client), hi, lo);
 
-	if (route && route->kind != CLIENT_ROUTE_HOP && connection->ifindex)
+	if (route && route->kind != CLIENT_ROUTE_HOP && route->kind != CLIENT_ROUTE_LOCAL && connection->ifindex)
 		return find_way_as_learnt(pkt, connection, grows_by(pkt, connection), way);
 	return find_way_by(pkt, route, hi, lo, grows_by(pkt, connection), way);
 }
@@ -131,7 +131,7 @@ __stage enum verdict come_back_to(struct packet *pkt, struct connection *connect
 	return verdict ?: leave_by(pkt, way, tx, redirect);
 }
 
-/* NAT by flow: which VIP it is that this backend answers for, if it is an answer at all. */
+/* NAT by flow: which VIP it is that this backend answers for. CONTINUE: it is no answer. */
 __stage enum verdict come_back_by_flow(struct packet *pkt)
 {
 	struct connection *connection;
@@ -139,9 +139,7 @@ __stage enum verdict come_back_by_flow(struct packet *pkt)
 	pkt->connection =
 		find_connection(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo, TUPLE_IS_REPLY | tuple_rest(pkt));
 	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
-	if (!connection)
-		return PASS_NOT_A_SERVICE;
-	return come_back_to(pkt, connection);
+	return connection ? come_back_to(pkt, connection) : CONTINUE;
 }
 
 /* To a local address: the port is the connection's entry, and what comes there is its backend's, or none of ours. */
@@ -173,7 +171,7 @@ __stage enum verdict come_back(struct packet *pkt)
 	pkt->l4 = pkt->frame + bounded(length(pkt->frame, pkt->l4), 0x3fff);
 	if (pkt->service)
 		return CONTINUE;
-	if (is_mapped_on_wire(pkt))
+	if (is_mapped_on_wire(pkt) || is_message_of(pkt, MESSAGE_TUNNEL_ERROR))
 		return PASS_NOT_A_SERVICE;
 	if (config.connections) {
 		reply = lookup_local(pkt->is_ipv6, pkt->dst_hi, pkt->dst_lo);
@@ -182,9 +180,13 @@ __stage enum verdict come_back(struct packet *pkt)
 	}
 	if (config.nat) {
 		reply = lookup_nat_reply(pkt->src_hi, pkt->src_lo, pkt->protocol, pkt->ports);
-		if (reply)
-			return config.connections && reply->by_flow ? come_back_by_flow(pkt)
-								    : come_back_nat(pkt, reply);
+		if (reply) {
+			enum verdict verdict = config.connections && reply->by_flow ? come_back_by_flow(pkt)
+										    : come_back_nat(pkt, reply);
+
+			if (verdict)
+				return verdict;
+		}
 	}
 	if (config.snat_prefixes)
 		return go_out(pkt);

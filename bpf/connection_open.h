@@ -76,6 +76,8 @@ static __always_inline int insert_reply(const struct opening *it, __u32 index, _
 		return 0;
 	there = find_connection(reply->src_hi, reply->src_lo, reply->dst_hi, reply->dst_lo, reply->rest);
 	other = there == NO_ID ? NULL : bpf_map_lookup_elem(&connections, &there);
+	if (other && is_of_tuple(other, &it->tuple))
+		return 1; /* this very flow, by another CPU */
 	if (other) {
 		union life freed = {};
 
@@ -111,8 +113,9 @@ static __always_inline _Bool is_reusable(const struct opening *it, __u32 index)
 {
 	__u32 key = it->pool; /* on the stack: before Linux 6.2 a key lay nowhere else */
 	struct pool *pool = bpf_map_lookup_elem(&pools, &key);
+	struct connection *former = bpf_map_lookup_elem(&connections, &index);
 
-	return pool && (index >> PORT_BITS) - pool->first < pool->count;
+	return pool && former && kind_of(former) == it->kind && (index >> PORT_BITS) - pool->first < pool->count;
 }
 
 /* A program of its own: frees an entry, in whatever state its connection is. */
@@ -127,6 +130,17 @@ __attribute__((noinline)) int forget(__u32 index)
 	remove_claimed(connection, index);
 	shorten_busy(index, now - 1);
 	return change_life(connection, life_of(connection), freed);
+}
+
+/* A program of its own: whether the tuple's former entry becomes the connection's; if not, it is free. */
+__attribute__((noinline)) int reuse(const struct opening *it, __u32 index)
+{
+	if (!it)
+		return 0;
+	if (is_reusable(it, index))
+		return 1;
+	forget(index);
+	return 0;
 }
 
 /* A program of its own: the entry at `index` becomes the connection. 0: the index is full, or its replies are
@@ -180,8 +194,7 @@ static __always_inline __u32 open_connection(const struct opening *it)
 	__u32 index = it->index;
 	_Bool is_reopened, is_freed = 0;
 
-	if (index != NO_ID && !is_reusable(it, index)) {
-		forget(index);
+	if (index != NO_ID && !reuse(it, index)) {
 		index = NO_ID;
 		is_freed = 1;
 	}

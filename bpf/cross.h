@@ -125,6 +125,8 @@ static __always_inline int complete_udp(struct xdp_md *ctx, __u32 l4_offset, con
 		return -1;
 	if (udp->check)
 		return 0;
+	if (it->payload_len > SUMMED_MAX)
+		return -1;
 	sum = sum_frame(ctx, l4_offset, it->payload_len) + sum_words((const __u32 *)&it->src, 4) +
 	      sum_words((const __u32 *)&it->dst, 4) + bpf_htonl(it->payload_len) + bpf_htonl(IPPROTO_UDP);
 	udp = frame_start(ctx) + bounded(l4_offset, 0x7f);

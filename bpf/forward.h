@@ -40,6 +40,9 @@ __stage enum verdict look_closer(struct packet *pkt, __u32 mtu)
 		return tell_client(pkt);
 	if ((config.nat || config.connections) && pkt->backend->mode >= FORWARD_NAT && is_last_hop(pkt))
 		return answer_expired(pkt);
+	if (config.connections && pkt->kind & PACKET_REOPENS && pkt->backend->mode != FORWARD_FULLNAT &&
+	    !(pkt->backend->flags & BACKEND_BY_FLOW))
+		forget(pkt->connection); /* its new backend needs none */
 	if (length(pkt->l3, pkt->end) > mtu)
 		return answer_too_big(pkt, mtu, 0);
 	if (pkt->kind & TCP_SYN && pkt->service->flags & SERVICE_CLAMP_MSS)
@@ -57,7 +60,7 @@ __stage enum verdict forward(struct packet *pkt)
 	way = *(volatile __u32 *)&pkt->backend->mode; /* mode, flags and MTU together */
 	mtu = way >> 16;
 	/* Tags are counted with the packet here: look_closer() leaves them out. */
-	if (pkt->bytes - ETH_HLEN > mtu || pkt->kind & (PACKET_IS_MESSAGE | TCP_SYN)) {
+	if (pkt->bytes - ETH_HLEN > mtu || pkt->kind & (PACKET_IS_MESSAGE | TCP_SYN | PACKET_REOPENS)) {
 		enum verdict verdict = look_closer(pkt, mtu);
 
 		if (verdict)

@@ -31,7 +31,7 @@ __stage enum verdict forward_nat(struct packet *pkt)
 		return DROP_TRUNCATED;
 	if (is_last_hop(pkt))
 		return answer_expired(pkt);
-	if (config.connections && backend->flags & BACKEND_BY_FLOW) {
+	if (config.connections && pkt->service->flags & SERVICE_CONNECTIONS && backend->flags & BACKEND_BY_FLOW) {
 		verdict = note_flow(pkt, places);
 		if (verdict)
 			return verdict;

@@ -9,27 +9,24 @@
 #include "translate_error.h"
 #include "tell_connection.h"
 
-/* What is no connection's and opens none goes on untouched: it may answer somebody who has come to this host itself. */
+/* Whether a connection's tuple begins another: as of a service's request, but that no backend is asked for. */
+static __always_inline _Bool is_reopened(const struct connection *connection)
+{
+	union life life = life_of(connection);
+
+	return kind_of(connection) != CONNECTION_SNAT || is_over(life, connection_clock()) ||
+	       life.kind & CONNECTION_DROPPED ||
+	       (life.protocol == IPPROTO_TCP && state_of_life(life) >= STATE_FIN_WAIT);
+}
+
 __stage enum verdict open_snat(struct packet *pkt)
 {
-	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
-		return PASS_NOT_A_SERVICE;
 	return open_for(pkt, config.snat_pool + pkt->is_ipv6, config.snat_times, CONNECTION_SNAT)
 		     ? CONTINUE
 		     : refuse_to_sender(pkt, TX_EXHAUSTED, DROP_EXHAUSTED);
 }
 
-/* Whether a connection's tuple may begin another: as of a service's request, but that no backend is asked for. */
-static __always_inline _Bool is_reopened(const struct packet *pkt, const struct connection *connection)
-{
-	union life life = life_of(connection);
-
-	if (pkt->kind & PACKET_IS_MESSAGE || (pkt->protocol == IPPROTO_TCP && !is_syn(pkt)))
-		return 0;
-	return is_over(life, connection_clock()) || life.kind & CONNECTION_DROPPED ||
-	       (pkt->protocol == IPPROTO_TCP && state_of_life(life) >= STATE_FIN_WAIT);
-}
-
+/* What is no connection's and opens none goes on untouched: it may answer somebody who has come to this host itself. */
 __stage enum verdict go_out(struct packet *pkt)
 {
 	struct connection *connection;
@@ -42,14 +39,19 @@ __stage enum verdict go_out(struct packet *pkt)
 	if (!goes_out(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo))
 		return PASS_NOT_A_SERVICE;
 	places = places_of(pkt);
-	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt) ?: find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
+	verdict = refresh(pkt, places) ?: check_destination_mac(pkt) ?: parse_l4(pkt);
 	if (verdict)
 		return verdict;
 	pkt->connection = find_connection(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo, tuple_rest(pkt));
 	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
+	if (!is_opening(pkt->protocol, pkt->kind) && (!connection || kind_of(connection) != CONNECTION_SNAT))
+		return PASS_NOT_A_SERVICE;
+	verdict = find_way(pkt, pkt->dst_hi, pkt->dst_lo, &way);
+	if (verdict)
+		return verdict;
 	if (!connection)
 		pkt->connection = NO_ID;
-	verdict = !connection || is_reopened(pkt, connection)
+	verdict = !connection || (is_opening(pkt->protocol, pkt->kind) && is_reopened(connection))
 			? open_snat(pkt)
 			: tell_connection(pkt, places, HEAR_IS_CLIENTS, config.snat_times);
 	if (verdict)

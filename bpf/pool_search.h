@@ -15,6 +15,7 @@
 #define OWN_TRIES	64
 #define GROUP_TRIES	1024
 #define GROUPS_SEARCHED 128 /* of those: entry by entry */
+#define FAILURES_MAX	8   /* searches a second that find nothing */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -204,6 +205,16 @@ __attribute__((noinline)) __u32 find_anywhere(__u32 key, __u32 now)
 	return NO_ID;
 }
 
+/* A pool too large for one search: after a few that found nothing it counts as exhausted for the rest of the second. */
+static __always_inline void count_failure(struct pool_cursor *cursor, __u32 now)
+{
+	__u32 failures = cursor->failures >> 4 == (now & 0xfffffff) ? cursor->failures & 15 : 0;
+
+	cursor->failures = now << 4 | (failures + 1);
+	if (failures + 1 >= FAILURES_MAX)
+		cursor->exhausted = now;
+}
+
 /* A program of its own. An entry of the pool, claimed: its index; NO_ID: exhausted. */
 __attribute__((noinline)) __u32 take_entry(__u32 pool, __u32 is_urgent)
 {
@@ -213,5 +224,9 @@ __attribute__((noinline)) __u32 take_entry(__u32 pool, __u32 is_urgent)
 	if (!cursor || (now && !is_urgent && cursor->exhausted == now))
 		return NO_ID;
 	index = find_own(pool, now);
-	return index != NO_ID ? index : find_anywhere(pool, now);
+	if (index == NO_ID)
+		index = find_anywhere(pool, now);
+	if (index == NO_ID)
+		count_failure(cursor, now);
+	return index;
 }

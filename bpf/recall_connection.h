@@ -19,22 +19,29 @@ enum recollection {
 	RECALLED_NOTHING, /* its backend is gone, and the packet opens none */
 };
 
+/* Whether a packet may be a connection's first. `kind` as of struct packet. */
+static __always_inline _Bool is_opening(__u8 protocol, __u32 kind)
+{
+	if (kind & PACKET_IS_MESSAGE)
+		return 0;
+	return protocol != IPPROTO_TCP || (kind & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* A packet of a connection that is known: whether it belongs to it, or begins another of the same tuple. */
 static __always_inline enum recollection recollect(const struct connection *connection, __u32 kind)
 {
-	_Bool is_dead, is_opening, is_tcp = connection->protocol == IPPROTO_TCP;
+	_Bool is_dead;
 	union life life = life_of(connection);
 	enum connection_state state = state_of_life(life);
 	__u32 now = connection_clock(), id = connection->backend;
 	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
 	is_dead = !backend || backend->flags & (BACKEND_DEAD | BACKEND_GONE);
-	is_opening = !(kind & PACKET_IS_MESSAGE) && (!is_tcp || (kind & (TCP_SYN | TCP_ACK)) == TCP_SYN);
-	if (!is_opening)
+	if (!is_opening(connection->protocol, kind))
 		return is_dead ? RECALLED_NOTHING : RECALLED;
-	if (is_dead || is_over(life, now) || life.kind & CONNECTION_DROPPED)
+	if (is_dead || is_over(life, now) || life.kind & CONNECTION_DROPPED || kind_of(connection) == CONNECTION_SNAT)
 		return RECALLED_REOPENS;
-	if (is_tcp && state >= STATE_FIN_WAIT)
+	if (life.protocol == IPPROTO_TCP && state >= STATE_FIN_WAIT)
 		return RECALLED_REOPENS;
 	return RECALLED;
 }
@@ -51,7 +58,7 @@ __stage enum verdict recall_connection(struct packet *pkt)
 		return CONTINUE;
 	pkt->connection = find_connection(pkt->src_hi, pkt->src_lo, pkt->dst_hi, pkt->dst_lo, tuple_rest(pkt));
 	connection = bpf_map_lookup_elem(&connections, &pkt->connection);
-	if (!connection) {
+	if (!connection || (kind_of(connection) == CONNECTION_SNAT && !is_opening(pkt->protocol, pkt->kind))) {
 		pkt->connection = NO_ID;
 		return CONTINUE;
 	}

@@ -295,7 +295,7 @@ struct pool_cursor {
 	__u32 next;	 /* in this CPU's range */
 	__u32 anywhere;	 /* in the whole pool */
 	__u32 exhausted; /* connection clock at which nothing was found; 0: never */
-	__u32 pad;
+	__u32 failures;	 /* bits 4-31: of this second, bits 0-3: so many searches that found nothing */
 };
 
 /* Per CPU and pool. */

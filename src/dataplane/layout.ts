@@ -152,6 +152,7 @@ export const poolCursorLayout = struct(16, {
   next: u32(0),
   anywhere: u32(4),
   exhausted: u32(8),
+  failures: u32(12),
 })
 
 /** struct prefix, 32 bytes. */
